@@ -1,0 +1,547 @@
+//! Everything a stage can conclude about a revision, as data.
+//!
+//! Evidence is stored forever and read by policies, pages, reports and foreign tools, so
+//! these types are the product's memory: fields are only ever added, and each document
+//! carries `schema_version`.
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use utoipa::ToSchema;
+
+/// Version written into every evidence document of this release.
+pub const SCHEMA_VERSION: u32 = 1;
+
+/// One step of judgement. `inspect` runs first; the others depend on it alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Stage {
+    Inspect,
+    License,
+    Provenance,
+    Probe,
+}
+
+impl Stage {
+    pub const ALL: [Self; 4] = [Self::Inspect, Self::License, Self::Provenance, Self::Probe];
+
+    /// The name used in tables, URLs and policy inputs.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Inspect => "inspect",
+            Self::License => "license",
+            Self::Provenance => "provenance",
+            Self::Probe => "probe",
+        }
+    }
+
+    /// The inverse of [`Stage::as_str`].
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|stage| stage.as_str() == name)
+    }
+}
+
+/// Where the evidence of one stage stands; the gate reads this word first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Status {
+    Missing,
+    Pending,
+    Running,
+    Stale,
+    Passed,
+    Warned,
+    Failed,
+    Unsupported,
+    Inconclusive,
+    NotApplicable,
+}
+
+impl Status {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Missing => "missing",
+            Self::Pending => "pending",
+            Self::Running => "running",
+            Self::Stale => "stale",
+            Self::Passed => "passed",
+            Self::Warned => "warned",
+            Self::Failed => "failed",
+            Self::Unsupported => "unsupported",
+            Self::Inconclusive => "inconclusive",
+            Self::NotApplicable => "not_applicable",
+        }
+    }
+
+    /// Whether an environment that requires this evidence is satisfied by it.
+    pub const fn satisfies_requirement(self) -> bool {
+        matches!(self, Self::Passed | Self::Warned | Self::NotApplicable)
+    }
+}
+
+/// How much a finding matters by itself; what it means for a use is the policy's business.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Severity {
+    Info,
+    Low,
+    Medium,
+    High,
+    Critical,
+}
+
+/// One named problem in evidence.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Finding {
+    /// Stable name in UPPER_SNAKE; waivers and policies refer to it.
+    pub code: String,
+    pub severity: Severity,
+    /// The file the finding is about, or none when it is about the whole revision.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
+    /// What was seen, in one sentence.
+    pub detail: String,
+    /// What a person can do about it.
+    pub remedy: String,
+}
+
+impl Finding {
+    pub fn new(code: &str, severity: Severity, detail: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self { code: code.to_owned(), severity, path: None, detail: detail.into(), remedy: remedy.into() }
+    }
+
+    #[must_use]
+    pub fn at(mut self, path: impl Into<String>) -> Self {
+        self.path = Some(path.into());
+        self
+    }
+}
+
+/// The worst thing that can be said of the bytes, over all files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum InspectionVerdict {
+    Ok,
+    Unsupported,
+    Unscannable,
+    Suspicious,
+    Malformed,
+    Dangerous,
+}
+
+impl InspectionVerdict {
+    pub const fn status(self) -> Status {
+        match self {
+            Self::Ok => Status::Passed,
+            Self::Suspicious => Status::Warned,
+            Self::Malformed | Self::Dangerous => Status::Failed,
+            Self::Unsupported => Status::Unsupported,
+            Self::Unscannable => Status::Inconclusive,
+        }
+    }
+
+    /// The exit code of `weighhouse inspect`.
+    pub const fn exit_code(self) -> u8 {
+        match self {
+            Self::Ok => 0,
+            Self::Dangerous | Self::Malformed => 1,
+            Self::Suspicious | Self::Unsupported | Self::Unscannable => 2,
+        }
+    }
+}
+
+/// What the bytes of a revision say about themselves.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Inspection {
+    pub schema_version: u32,
+    pub verdict: InspectionVerdict,
+    /// `gguf`, `safetensors`, … of the main weights; none when there are no weights.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub format: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub architecture: Option<String>,
+    /// Exact number of parameters over all weight files.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parameters: Option<u64>,
+    /// The dominant tensor type by parameters, such as `Q4_1` or `BF16`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quantization: Option<String>,
+    /// Stored bits per parameter over all weight files.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bits_per_weight: Option<f64>,
+    /// Longest context the model was trained for, in tokens.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub context_length: Option<u64>,
+    pub files: Vec<InspectedFile>,
+    pub findings: Vec<Finding>,
+}
+
+/// One file as its content, not its extension, describes it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct InspectedFile {
+    pub path: String,
+    /// Length in bytes.
+    pub size: u64,
+    /// `gguf`, `safetensors`, `json`, `text`, `license`, `model_card`, `signature`, `unknown`, …
+    pub format: String,
+    pub verdict: InspectionVerdict,
+    /// Whether the file holds model parameters.
+    pub weights: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parameters: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tensor_count: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quantization: Option<String>,
+    /// Facts read from the file's own metadata, bounded in number and length.
+    #[serde(default, skip_serializing_if = "serde_json::Map::is_empty")]
+    #[schema(value_type = Object)]
+    pub metadata: serde_json::Map<String, serde_json::Value>,
+}
+
+/// Where a license statement was read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum LicenseSource {
+    ModelCard,
+    LicenseText,
+    GgufMetadata,
+    Config,
+    PackageMetadata,
+}
+
+/// One statement about a license, with what it was read from.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct LicenseStatement {
+    pub source: LicenseSource,
+    pub path: String,
+    /// Hex SHA-256 of the file the statement was read from.
+    pub digest: String,
+    /// The words as found, shortened to 200 characters.
+    pub text: String,
+    /// SPDX expression, `LicenseRef-…`, or `NOASSERTION` when the words do not name one license.
+    pub expression: String,
+    /// Similarity of a detected text in 0..=1; absent for declarations.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub score: Option<f64>,
+}
+
+/// How a concluded license came about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum LicenseVerdict {
+    /// Every source agrees on one known license.
+    Agreed,
+    /// A person has to decide; the findings say why.
+    Review,
+    /// No source names a license.
+    Unlicensed,
+}
+
+/// What a revision may be used for, as far as its own files tell.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct LicenseFacts {
+    pub schema_version: u32,
+    pub verdict: LicenseVerdict,
+    pub declared: Vec<LicenseStatement>,
+    pub detected: Vec<LicenseStatement>,
+    /// SPDX expression or `NOASSERTION`.
+    pub concluded: String,
+    /// The catalog's class of the concluded license, such as `permissive` or `non-commercial`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub license_class: Option<String>,
+    /// Whether a person has to read the catalog's row before it may allow anything (confidence C or D).
+    #[serde(default)]
+    pub provisional: bool,
+    pub openness: Openness,
+    pub findings: Vec<Finding>,
+}
+
+impl LicenseFacts {
+    pub const fn status(&self) -> Status {
+        match self.verdict {
+            LicenseVerdict::Agreed => Status::Passed,
+            LicenseVerdict::Review => Status::Warned,
+            LicenseVerdict::Unlicensed => Status::Failed,
+        }
+    }
+}
+
+/// Where a model stands on the openness spectrum.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Openness {
+    /// `closed`, `open-access`, `open-weight-unlicensed`, `-restricted`, `-copyleft`,
+    /// `-permissive` or `fully-open`.
+    pub access_class: String,
+    /// Model Openness Framework class 1 to 3; 0 when unclassified.
+    pub mof_class: u8,
+    /// Components missing for the next class, sorted.
+    pub mof_next_gap: Vec<String>,
+    /// `conformant`, `undetermined` or `not-conformant`.
+    pub osaid: String,
+    pub eu_art53_2_candidate: bool,
+    pub reasons: Vec<String>,
+}
+
+/// What can be said of one signature.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum SignatureState {
+    /// Valid, by a key this registry trusts.
+    Trusted,
+    /// Cryptographically checked against a key that came with the request, but not one that is trusted here.
+    Untrusted,
+    /// Present, but no configured key could check it.
+    Unverified,
+    /// Refused: the findings name the reason.
+    Invalid,
+    /// Of a kind that this release cannot check.
+    Unsupported,
+}
+
+/// One signature over a revision's files.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct SignatureFacts {
+    pub state: SignatureState,
+    /// `key`, `certificate` or `keyless`.
+    pub method: String,
+    /// Hex SHA-256 of the signature bundle.
+    pub digest: String,
+    /// Hex SHA-256 of the DER public key that verified it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+    /// Operator's name of the trusted key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signer: Option<String>,
+    pub coverage: Coverage,
+}
+
+/// Which files a signature speaks for; a valid signature says nothing about the others.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Coverage {
+    pub signed: Vec<String>,
+    pub ignored: Vec<String>,
+    pub unsigned: Vec<String>,
+}
+
+/// The overall word on provenance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ProvenanceVerdict {
+    Trusted,
+    Untrusted,
+    Unsigned,
+    Invalid,
+    Unsupported,
+}
+
+/// Who vouches for a revision.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct ProvenanceFacts {
+    pub schema_version: u32,
+    pub verdict: ProvenanceVerdict,
+    pub signatures: Vec<SignatureFacts>,
+    pub findings: Vec<Finding>,
+}
+
+impl ProvenanceFacts {
+    pub const fn status(&self) -> Status {
+        match self.verdict {
+            ProvenanceVerdict::Trusted => Status::Passed,
+            ProvenanceVerdict::Untrusted | ProvenanceVerdict::Unsigned => Status::Warned,
+            ProvenanceVerdict::Invalid => Status::Failed,
+            ProvenanceVerdict::Unsupported => Status::Unsupported,
+        }
+    }
+}
+
+/// The outcome of an attempt to load and generate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ProbeVerdict {
+    Passed,
+    PassedWithWarnings,
+    Failed,
+    Unsupported,
+    Inconclusive,
+}
+
+impl ProbeVerdict {
+    pub const fn status(self) -> Status {
+        match self {
+            Self::Passed => Status::Passed,
+            Self::PassedWithWarnings => Status::Warned,
+            Self::Failed => Status::Failed,
+            Self::Unsupported => Status::Unsupported,
+            Self::Inconclusive => Status::Inconclusive,
+        }
+    }
+
+    /// The exit code of `weighhouse probe`.
+    pub const fn exit_code(self) -> u8 {
+        match self {
+            Self::Passed | Self::PassedWithWarnings => 0,
+            Self::Failed => 1,
+            Self::Unsupported | Self::Inconclusive => 2,
+        }
+    }
+}
+
+/// One level of the probe, from the header (`L0`) to generation (`L4`).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct ProbeLevel {
+    /// `L0` to `L4`.
+    pub level: String,
+    pub status: Status,
+    pub milliseconds: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
+}
+
+/// What the model did when it ran.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Generation {
+    pub prompt: String,
+    pub text: String,
+    pub prompt_tokens: u64,
+    pub generated_tokens: u64,
+    pub prompt_tokens_per_second: f64,
+    pub tokens_per_second: f64,
+    /// Hex SHA-256 of the generated token ids, equal over both greedy runs.
+    pub token_digest: String,
+    /// Whether two greedy runs gave the same tokens.
+    pub deterministic: bool,
+}
+
+/// Teacher-forced measurement over a fixed English paragraph.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Calibration {
+    pub tokens: u64,
+    pub perplexity: f64,
+    /// Mean entropy of the next-token distribution, in nats.
+    pub mean_entropy: f64,
+    /// The five most likely next tokens at the first position: token id and logit.
+    pub top_logits: Vec<(u32, f32)>,
+}
+
+/// The limits a probe ran under and how far they were enforced.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct SandboxReport {
+    /// `strict` for CPU; weaker profiles name themselves.
+    pub profile: String,
+    /// `full`, `partial` or `none`.
+    pub landlock: String,
+    pub seccomp: bool,
+    pub memory_limit_bytes: u64,
+    pub wall_limit_seconds: u64,
+}
+
+/// The report of one probe.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct ProbeReport {
+    pub schema_version: u32,
+    pub verdict: ProbeVerdict,
+    /// Why the verdict is what it is, in one sentence.
+    pub reason: String,
+    pub engine: String,
+    pub engine_version: String,
+    pub device: String,
+    pub threads: u32,
+    pub levels: Vec<ProbeLevel>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub load_milliseconds: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peak_memory_bytes: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub generation: Option<Generation>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub calibration: Option<Calibration>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sandbox: Option<SandboxReport>,
+    pub findings: Vec<Finding>,
+}
+
+/// One stage's conclusion.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(tag = "stage", rename_all = "snake_case")]
+pub enum Evidence {
+    Inspect(Inspection),
+    License(LicenseFacts),
+    Provenance(ProvenanceFacts),
+    Probe(Box<ProbeReport>),
+}
+
+impl Evidence {
+    pub const fn stage(&self) -> Stage {
+        match self {
+            Self::Inspect(_) => Stage::Inspect,
+            Self::License(_) => Stage::License,
+            Self::Provenance(_) => Stage::Provenance,
+            Self::Probe(_) => Stage::Probe,
+        }
+    }
+
+    pub const fn status(&self) -> Status {
+        match self {
+            Self::Inspect(inspection) => inspection.verdict.status(),
+            Self::License(facts) => facts.status(),
+            Self::Provenance(facts) => facts.status(),
+            Self::Probe(report) => report.verdict.status(),
+        }
+    }
+
+    pub fn findings(&self) -> &[Finding] {
+        match self {
+            Self::Inspect(inspection) => &inspection.findings,
+            Self::License(facts) => &facts.findings,
+            Self::Provenance(facts) => &facts.findings,
+            Self::Probe(report) => &report.findings,
+        }
+    }
+}
+
+/// One input that a stage read: a role (a path, `signature`, `trusted-keys`, …) and a digest.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct EvidenceInput {
+    pub role: String,
+    /// Hex SHA-256.
+    pub digest: String,
+}
+
+/// The identity of a piece of evidence: same stage, tool, configuration and inputs give the
+/// same key, so unchanged bytes are never judged twice.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EvidenceKey {
+    pub stage: Stage,
+    /// Version of the code that judged, raised whenever its conclusions may change.
+    pub tool_version: String,
+    /// Hex SHA-256 of the configuration that influenced the judgement.
+    pub configuration_digest: String,
+    /// Exactly the inputs that were read, sorted.
+    pub inputs: Vec<EvidenceInput>,
+}
+
+impl EvidenceKey {
+    pub fn new(stage: Stage, tool_version: &str, configuration_digest: String, mut inputs: Vec<EvidenceInput>) -> Self {
+        inputs.sort();
+        inputs.dedup();
+        Self { stage, tool_version: tool_version.to_owned(), configuration_digest, inputs }
+    }
+
+    /// Hex SHA-256 over length-prefixed fields, so that no two keys share an encoding.
+    pub fn digest(&self) -> String {
+        let mut hasher = Sha256::new();
+        let mut field = |text: &str| {
+            hasher.update((text.len() as u64).to_be_bytes());
+            hasher.update(text.as_bytes());
+        };
+        field("weighhouse-evidence-v1");
+        field(self.stage.as_str());
+        field(&self.tool_version);
+        field(&self.configuration_digest);
+        for input in &self.inputs {
+            field(&input.role);
+            field(&input.digest);
+        }
+        hex::encode(hasher.finalize())
+    }
+}

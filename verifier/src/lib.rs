@@ -1,0 +1,14 @@
+//! Pure judgement over bytes and JSON.
+//!
+//! Nothing in this crate knows a database, HTTP, an async runtime or a clock: the server's
+//! pipeline and the offline verbs call the same functions, so a verdict can be repeated
+//! anywhere from the same bytes.
+
+pub mod evidence;
+pub mod format;
+pub mod license;
+pub mod policy;
+pub mod provenance;
+pub mod read_at;
+
+pub use read_at::{FileReader, ReadAt};
