@@ -1,0 +1,11 @@
+//! Generators for the files that tests judge.
+//!
+//! Models are megabytes to gigabytes, carry licenses of their own and cannot be edited by
+//! hand, so no test keeps one in the tree: it asks this crate for the smallest file that
+//! shows the behavior. Everything is deterministic, so a digest seen in one run is the
+//! digest of every run. The crate has no dependencies: every other crate may use it in
+//! tests without a cycle.
+
+pub mod gguf;
+pub mod random;
+pub mod safetensors;
