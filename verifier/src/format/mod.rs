@@ -1,0 +1,3 @@
+//! What a file is, decided by its content.
+
+pub mod gguf;
