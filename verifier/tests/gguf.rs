@@ -1,6 +1,7 @@
 //! The strict GGUF reader against files that readers in the wild disagree on.
 
 use verifier::format::gguf::{self, Array, GgufError, TensorType};
+use weighhouse_tests::environment;
 use weighhouse_tests::gguf::{Builder, Tensor, TinyLlama, Value};
 
 fn code(bytes: impl Into<Vec<u8>>) -> &'static str {
@@ -231,4 +232,13 @@ fn weights_are_not_read() {
     }
     let big = Builder::new().tensor(Tensor::new("a", &[1 << 20], 0, vec![0; 4 << 20])).build();
     gguf::read_header(&HeaderOnly { bytes: big, readable: 256 * 1024 }).unwrap();
+}
+
+#[test]
+fn the_real_model_of_the_demo_is_read() {
+    let Some(models) = environment::models() else { return };
+    let file = verifier::FileReader::open(&models.join("SmolLM2-135M-Instruct.Q4_1.gguf")).unwrap();
+    let header = gguf::read_header(&file).unwrap();
+    assert_eq!((header.tensors.len(), header.parameters()), (272, 134_515_008));
+    assert_eq!(header.get("general.license").unwrap().as_str(), Some("apache-2.0"));
 }

@@ -1,3 +1,4 @@
 //! What a file is, decided by its content.
 
 pub mod gguf;
+pub mod safetensors;
