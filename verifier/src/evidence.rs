@@ -117,13 +117,17 @@ impl Finding {
 }
 
 /// The worst thing that can be said of the bytes, over all files.
+///
+/// The order is that of "worse". What could not be scanned is worse than what was scanned
+/// and looks odd, or one odd file would turn a revision nobody looked into from
+/// inconclusive into warned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum InspectionVerdict {
     Ok,
+    Suspicious,
     Unsupported,
     Unscannable,
-    Suspicious,
     Malformed,
     Dangerous,
 }

@@ -1,4 +1,15 @@
 //! What a file is, decided by its content.
+//!
+//! Names lie: a pickle called `model.safetensors` runs code just the same. So every file is
+//! recognized by its bytes, weights are read by strict readers of our own, and what this
+//! release cannot read is reported as such and never as clean.
 
+mod config;
 pub mod gguf;
+mod inspect;
+mod kind;
+mod metadata;
 pub mod safetensors;
+
+pub use inspect::{FileEntry, inspect};
+pub use kind::FileKind;

@@ -1,0 +1,370 @@
+//! Recognizes what a file is from its first bytes.
+//!
+//! The name decides only where bytes cannot: what a text is for, and which of several
+//! formats over one container is meant.
+
+use super::gguf;
+use super::safetensors;
+
+/// Bytes to read from the start of a file for [`FileKind::recognize`].
+pub(super) const PREFIX_BYTES: usize = 4096;
+
+/// What a file is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum FileKind {
+    Gguf,
+    Safetensors,
+    /// Pickle, bare or in PyTorch's zip: loading one runs code.
+    Pickle,
+    Ggml,
+    Onnx,
+    Tensorflow,
+    TensorflowLite,
+    Hdf5,
+    Keras,
+    Numpy,
+    Archive,
+    Executable,
+    SentencePiece,
+    Image,
+    LfsPointer,
+    Signature,
+    ModelCard,
+    License,
+    Json,
+    Text,
+    Empty,
+    Unknown,
+}
+
+/// What this release can say about the content of a kind of file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Support {
+    /// A reader of our own, or nothing in the file can act.
+    Read,
+    /// May hold code or weights that this release cannot look into.
+    NotScanned { code: &'static str, hint: &'static str },
+}
+
+impl FileKind {
+    /// The kind of the file called `path` of `size` bytes that starts with `prefix`.
+    pub fn recognize(path: &str, prefix: &[u8], size: u64) -> Self {
+        if size == 0 {
+            return Self::Empty;
+        }
+        by_magic(prefix, size)
+            .or_else(|| by_container(path, prefix))
+            .or_else(|| by_text(path, prefix))
+            .unwrap_or_else(|| by_extension(path))
+    }
+
+    /// The name in `InspectedFile::format`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Gguf => "gguf",
+            Self::Safetensors => "safetensors",
+            Self::Pickle => "pickle",
+            Self::Ggml => "ggml",
+            Self::Onnx => "onnx",
+            Self::Tensorflow => "tensorflow",
+            Self::TensorflowLite => "tflite",
+            Self::Hdf5 => "hdf5",
+            Self::Keras => "keras",
+            Self::Numpy => "numpy",
+            Self::Archive => "archive",
+            Self::Executable => "executable",
+            Self::SentencePiece => "sentencepiece",
+            Self::Image => "image",
+            Self::LfsPointer => "lfs_pointer",
+            Self::Signature => "signature",
+            Self::ModelCard => "model_card",
+            Self::License => "license",
+            Self::Json => "json",
+            Self::Text => "text",
+            Self::Empty => "empty",
+            Self::Unknown => "unknown",
+        }
+    }
+
+    /// Whether files of this kind hold model parameters.
+    pub const fn holds_weights(self) -> bool {
+        matches!(
+            self,
+            Self::Gguf
+                | Self::Safetensors
+                | Self::Pickle
+                | Self::Ggml
+                | Self::Onnx
+                | Self::Tensorflow
+                | Self::TensorflowLite
+                | Self::Hdf5
+                | Self::Keras
+                | Self::Numpy
+        )
+    }
+
+    pub(super) const fn support(self) -> Support {
+        match self {
+            Self::Pickle => not_scanned("PICKLE_NOT_SCANNED", "convert the weights to safetensors"),
+            Self::Ggml => not_scanned("GGML_NOT_SCANNED", "convert the weights to GGUF"),
+            Self::Onnx => not_scanned("ONNX_NOT_SCANNED", "provide the weights as safetensors or GGUF as well"),
+            Self::Tensorflow | Self::TensorflowLite => {
+                not_scanned("TENSORFLOW_NOT_SCANNED", "provide the weights as safetensors")
+            }
+            Self::Hdf5 | Self::Keras => not_scanned("KERAS_NOT_SCANNED", "provide the weights as safetensors"),
+            Self::Numpy => not_scanned("NUMPY_NOT_SCANNED", "provide the arrays as safetensors"),
+            Self::Archive => not_scanned("ARCHIVE_NOT_SCANNED", "push the files the archive holds"),
+            Self::Gguf
+            | Self::Safetensors
+            | Self::Executable
+            | Self::SentencePiece
+            | Self::Image
+            | Self::LfsPointer
+            | Self::Signature
+            | Self::ModelCard
+            | Self::License
+            | Self::Json
+            | Self::Text
+            | Self::Empty
+            | Self::Unknown => Support::Read,
+        }
+    }
+}
+
+const fn not_scanned(code: &'static str, hint: &'static str) -> Support {
+    Support::NotScanned { code, hint }
+}
+
+fn by_magic(prefix: &[u8], size: u64) -> Option<FileKind> {
+    const MAGICS: [(&[u8], FileKind); 26] = [
+        (&gguf::MAGIC, FileKind::Gguf),
+        (b"FUGG", FileKind::Gguf),
+        (b"lmgg", FileKind::Ggml),
+        (b"fmgg", FileKind::Ggml),
+        (b"tjgg", FileKind::Ggml),
+        (b"\x89HDF\r\n\x1a\n", FileKind::Hdf5),
+        (b"\x93NUMPY", FileKind::Numpy),
+        (b"7z\xbc\xaf\x27\x1c", FileKind::Archive),
+        (b"\x1f\x8b", FileKind::Archive),
+        (b"BZh", FileKind::Archive),
+        (b"\xfd7zXZ\0", FileKind::Archive),
+        (b"\x28\xb5\x2f\xfd", FileKind::Archive),
+        (b"\x04\x22\x4d\x18", FileKind::Archive),
+        (b"Rar!\x1a\x07", FileKind::Archive),
+        (b"\x7fELF", FileKind::Executable),
+        (b"MZ", FileKind::Executable),
+        (b"\xcf\xfa\xed\xfe", FileKind::Executable),
+        (b"\xce\xfa\xed\xfe", FileKind::Executable),
+        (b"\xca\xfe\xba\xbe", FileKind::Executable),
+        (b"\0asm", FileKind::Executable),
+        (b"\x89PNG\r\n\x1a\n", FileKind::Image),
+        (b"\xff\xd8\xff", FileKind::Image),
+        (b"GIF8", FileKind::Image),
+        (b"version https://git-lfs.github.com/spec/", FileKind::LfsPointer),
+        (b"version https://hawser.github.com/spec/", FileKind::LfsPointer),
+        (b"\x80\x02\x8a\x0al\xfc\x9cF\xf9", FileKind::Pickle),
+    ];
+    if safetensors::looks_like(prefix, size) {
+        return Some(FileKind::Safetensors);
+    }
+    MAGICS.iter().find(|(magic, _)| prefix.starts_with(magic)).map(|(_, kind)| *kind).or_else(|| by_inner_magic(prefix))
+}
+
+/// Magics that do not stand at the first byte, or need a look at the bytes behind them.
+fn by_inner_magic(prefix: &[u8]) -> Option<FileKind> {
+    let at = |offset: usize, magic: &[u8]| prefix.get(offset..).is_some_and(|rest| rest.starts_with(magic));
+    if at(4, b"TFL3") {
+        Some(FileKind::TensorflowLite)
+    } else if at(257, b"ustar") {
+        Some(FileKind::Archive)
+    } else if at(0, b"RIFF") && at(8, b"WEBP") {
+        Some(FileKind::Image)
+    } else if is_pickle(prefix) {
+        Some(FileKind::Pickle)
+    } else if is_sentence_piece(prefix) {
+        Some(FileKind::SentencePiece)
+    } else {
+        None
+    }
+}
+
+/// Protocols 2 to 5 start with the PROTO opcode; 0 and 1 are recognized by how they begin in practice:
+/// an import of `module\nname\n`, or a marked container with its memo.
+fn is_pickle(prefix: &[u8]) -> bool {
+    match prefix {
+        [0x80, 2..=5, ..] | [b'(', b'l' | b'd' | b't', b'p' | b'q', ..] | [b']' | b'}' | b')', b'q', ..] => true,
+        [b'(', b'i' | b'c', rest @ ..] | [b'c', rest @ ..] => is_import(rest),
+        _ => false,
+    }
+}
+
+fn is_import(rest: &[u8]) -> bool {
+    let mut lines = rest.split(|byte| *byte == b'\n');
+    let mut next_is_name = || {
+        lines.next().is_some_and(|line| {
+            !line.is_empty()
+                && line.len() < 256
+                && line.iter().all(|byte| byte.is_ascii_alphanumeric() || b"_.".contains(byte))
+        })
+    };
+    next_is_name() && next_is_name()
+}
+
+/// A SentencePiece model is a protobuf whose first field is a piece, as a rule `<unk>`.
+fn is_sentence_piece(prefix: &[u8]) -> bool {
+    matches!(prefix, [0x0a, 4..=40, 0x0a, length, rest @ ..]
+        if rest.get(..usize::from(*length)).is_some_and(|piece| [&b"<unk>"[..], b"<pad>", b"<s>"].contains(&piece)))
+}
+
+/// Formats over zip and protobuf, which share their first bytes.
+fn by_container(path: &str, prefix: &[u8]) -> Option<FileKind> {
+    if [&b"PK\x03\x04"[..], b"PK\x05\x06", b"PK\x07\x08"].iter().any(|magic| prefix.starts_with(magic)) {
+        return Some(zip_kind(path, prefix));
+    }
+    match (extension(path).as_str(), prefix) {
+        ("onnx", [0x08, 1..=32, ..]) => Some(FileKind::Onnx),
+        ("pb", [0x08 | 0x0a, ..]) => Some(FileKind::Tensorflow),
+        (_, [0x08, 1..=32, 0x12, length, rest @ ..]) => {
+            let producer = rest.get(..usize::from(*length))?;
+            let is_text = !producer.is_empty() && producer.iter().all(u8::is_ascii_graphic);
+            is_text.then_some(FileKind::Onnx)
+        }
+        _ => None,
+    }
+}
+
+fn zip_kind(path: &str, prefix: &[u8]) -> FileKind {
+    let holds_pickle = prefix.windows(8).any(|window| window == b"data.pkl");
+    match extension(path).as_str() {
+        _ if holds_pickle => FileKind::Pickle,
+        "pt" | "pth" | "bin" | "ckpt" | "pkl" => FileKind::Pickle,
+        "keras" => FileKind::Keras,
+        "npz" => FileKind::Numpy,
+        _ => FileKind::Archive,
+    }
+}
+
+fn by_text(path: &str, prefix: &[u8]) -> Option<FileKind> {
+    if !is_text(prefix) {
+        return None;
+    }
+    if is_pickle_extension(path) {
+        // Protocol 0 is text; one that begins in no known way must not pass for a note.
+        return Some(FileKind::Pickle);
+    }
+    let name = file_name(path).to_ascii_lowercase();
+    let is_json = prefix.trim_ascii_start().first().is_some_and(|byte| b"{[".contains(byte));
+    Some(match name.as_str() {
+        name if is_signature_name(name) => FileKind::Signature,
+        _ if is_json && is_bundle(prefix) => FileKind::Signature,
+        "readme.md" => FileKind::ModelCard,
+        name if is_license_name(name) => FileKind::License,
+        _ if is_json => FileKind::Json,
+        _ => FileKind::Text,
+    })
+}
+
+/// Whether the prefix is UTF-8 without NUL; a character cut at its end is fine.
+fn is_text(prefix: &[u8]) -> bool {
+    !prefix.contains(&0)
+        && match std::str::from_utf8(prefix) {
+            Ok(_) => true,
+            Err(error) => error.error_len().is_none() && prefix.len() == PREFIX_BYTES,
+        }
+}
+
+fn is_signature_name(name: &str) -> bool {
+    [".sig", ".sigstore", ".sigstore.json"].iter().any(|suffix| name.ends_with(suffix))
+}
+
+fn is_bundle(prefix: &[u8]) -> bool {
+    const MEDIA_TYPE: &[u8] = b"application/vnd.dev.sigstore.bundle";
+    prefix.windows(MEDIA_TYPE.len()).any(|window| window == MEDIA_TYPE)
+}
+
+fn is_license_name(name: &str) -> bool {
+    ["license", "licence", "copying", "notice", "unlicense"].iter().any(|stem| name.starts_with(stem))
+}
+
+/// Names are asked last: a pickle or a protobuf that starts in no known way is still none that was scanned.
+fn by_extension(path: &str) -> FileKind {
+    match extension(path).as_str() {
+        "onnx" => FileKind::Onnx,
+        "pb" => FileKind::Tensorflow,
+        "gguf" => FileKind::Gguf,
+        "safetensors" => FileKind::Safetensors,
+        _ if is_pickle_extension(path) => FileKind::Pickle,
+        _ => FileKind::Unknown,
+    }
+}
+
+fn is_pickle_extension(path: &str) -> bool {
+    ["pkl", "pickle", "pt", "pth", "ckpt", "joblib", "dill"].contains(&extension(path).as_str())
+}
+
+/// The part after the last dot of the file's name, in lower case.
+pub(super) fn extension(path: &str) -> String {
+    file_name(path).rsplit_once('.').map(|(_, extension)| extension.to_ascii_lowercase()).unwrap_or_default()
+}
+
+pub(super) fn file_name(path: &str) -> &str {
+    path.rsplit_once('/').map_or(path, |(_, name)| name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kind(path: &str, prefix: &[u8]) -> FileKind {
+        FileKind::recognize(path, prefix, 1 << 20)
+    }
+
+    #[test]
+    fn content_decides_against_the_name() {
+        assert_eq!(kind("model.safetensors", b"\x80\x04\x95"), FileKind::Pickle);
+        assert_eq!(kind("weights.bin", b"GGUF\x03\0\0\0"), FileKind::Gguf);
+        assert_eq!(kind("README.md", b"PK\x03\x04archive/data.pkl"), FileKind::Pickle);
+    }
+
+    #[test]
+    fn pickles_of_protocol_0_are_recognized_without_an_extension() {
+        assert_eq!(kind("notes.txt", b"cos\nsystem\n(S'id'\ntR."), FileKind::Pickle);
+        assert_eq!(kind("notes.txt", b"(lp0\nI1\na."), FileKind::Pickle);
+        assert_eq!(kind("notes.txt", b"cosine similarity\nof two texts\n"), FileKind::Text);
+        assert_eq!(kind("data.pkl", b"I1\n."), FileKind::Pickle);
+    }
+
+    #[test]
+    fn texts_are_told_apart_by_their_role() {
+        assert_eq!(kind("README.md", b"---\nlicense: mit\n---\n"), FileKind::ModelCard);
+        assert_eq!(kind("LICENSE-2.0.txt", b"Apache License"), FileKind::License);
+        assert_eq!(kind("config.json", b" {\"a\":1}"), FileKind::Json);
+        assert_eq!(kind("model.sig", b"{}"), FileKind::Signature);
+        assert_eq!(
+            kind("bundle.json", br#"{"mediaType":"application/vnd.dev.sigstore.bundle.v0.3+json"}"#),
+            FileKind::Signature
+        );
+    }
+
+    #[test]
+    fn protobuf_formats_are_told_apart() {
+        assert_eq!(kind("a.onnx", b"\x08\x08\x12\x07pytorch"), FileKind::Onnx);
+        assert_eq!(kind("a.bin", b"\x08\x08\x12\x07pytorch"), FileKind::Onnx);
+        assert_eq!(kind("saved_model.pb", b"\x08\x01\x12\x80"), FileKind::Tensorflow);
+        assert_eq!(kind("tokenizer.model", b"\x0a\x0e\x0a\x05<unk>\x15\0"), FileKind::SentencePiece);
+    }
+
+    #[test]
+    fn weights_that_do_not_begin_as_their_name_says_go_to_their_strict_reader() {
+        assert_eq!(kind("model.gguf", b"\0\0\0\0"), FileKind::Gguf);
+        assert_eq!(kind("model.safetensors", b"\xff\xff\xff\xff\xff\xff\xff\xff"), FileKind::Safetensors);
+    }
+
+    #[test]
+    fn a_character_cut_at_the_end_of_the_prefix_is_still_text() {
+        let mut prefix = vec![b'a'; PREFIX_BYTES - 1];
+        prefix.push(0xc3);
+        assert_eq!(kind("notes.txt", &prefix), FileKind::Text);
+        assert_eq!(kind("notes.txt", b"abc\xc3"), FileKind::Unknown);
+    }
+}
