@@ -240,7 +240,7 @@ pub fn verify_consistency(
 
 /// On the right edge a node without a sibling moves up unchanged.
 const fn skip_missing_levels(node: &mut u64, last: &mut u64) {
-    while *node % 2 == 0 && *node != 0 {
+    while node.is_multiple_of(2) && *node != 0 {
         *node /= 2;
         *last /= 2;
     }
