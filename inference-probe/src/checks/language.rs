@@ -1,0 +1,171 @@
+//! L3: do the tokenizer and the chat template work?
+
+use verifier::evidence::{Finding, Severity};
+use verifier::format::gguf::{Header, Value};
+
+use super::{Passed, Stop};
+use crate::chat_template::{ChatTemplate, Message, TemplateError};
+use crate::tokenizer::{self, Tokenizer, TokenizerError};
+
+const QUESTION: &str = "Name the planets of the solar system.";
+/// What a model without a chat template is asked to continue.
+const BEGINNING: &str = "The planets of the solar system are";
+
+/// Texts that a tokenizer must give back as it got them.
+const PLAIN_TEXTS: &[&str] = &[
+    "Hello, world!",
+    "The quick brown fox jumps over the lazy dog.",
+    "1234567890",
+    "3.14159 + 2.71828 = 5.85987",
+    "if (a < b && c != d) { return x[0]; }",
+    "https://example.org/path?query=1#top",
+    "UPPER lower CamelCase snake_case",
+    "It's a dog's life, isn't it?",
+];
+
+/// Texts that some sound tokenizers cannot represent or normalize.
+const DEMANDING_TEXTS: &[&str] = &[
+    "double  space and   three",
+    "tab\tand\nnew line\r\n",
+    "Zürich, Genève, São Paulo, Łódź",
+    "Привет, мир",
+    "مرحبا بالعالم",
+    "你好，世界",
+    "こんにちは世界",
+    "안녕하세요 세계",
+    "नमस्ते दुनिया",
+    "∑ x² ≤ ∞ → ∀ε>0",
+    "🙂🚀👩‍👩‍👧",
+    "<|not_a_token|> </s> [INST]",
+];
+
+/// The tokenizer and the prompt that L4 uses.
+pub(crate) struct Language {
+    pub(crate) tokenizer: Tokenizer,
+    pub(crate) prompt: String,
+    pub(crate) prompt_tokens: Vec<u32>,
+}
+
+pub(crate) fn check(file: &str, header: &Header) -> Result<Passed<Language>, Stop> {
+    let tokenizer = Tokenizer::from_header(header).map_err(|error| refused(file, &error))?;
+    let mut warnings = round_trips(file, &tokenizer)?;
+    check_size(file, header, &tokenizer)?;
+    let (prompt, findings) = prompt(header, &tokenizer);
+    warnings.extend(findings.into_iter().map(|finding| finding.at(file)));
+    let template = if prompt.is_some() { "with" } else { "without" };
+    let (prompt, encoded) = match prompt {
+        Some(rendered) => (rendered.clone(), tokenizer.encode_chat(&rendered)),
+        None => (BEGINNING.to_owned(), tokenizer.encode_document(BEGINNING)),
+    };
+    let prompt_tokens = encoded.map_err(|error| refused(file, &error))?;
+    if prompt_tokens.is_empty() {
+        return Err(refused(file, &TokenizerError::Broken("a prompt has no tokens".to_owned())));
+    }
+    let count = PLAIN_TEXTS.len() + DEMANDING_TEXTS.len();
+    let detail = format!("{count} texts tokenized and restored; prompt {template} a chat template");
+    Ok(Passed::new(Language { tokenizer, prompt, prompt_tokens }, detail, warnings))
+}
+
+fn refused(file: &str, error: &TokenizerError) -> Stop {
+    match error {
+        TokenizerError::Unsupported(_) => Stop::unsupported(
+            Finding::new(
+                "TOKENIZER_UNSUPPORTED",
+                Severity::Info,
+                error.to_string(),
+                "No engine of this release runs it; the static checks of the inspection still apply.",
+            )
+            .at(file),
+        ),
+        TokenizerError::Broken(_) => Stop::failed(vec![broken(file, error.to_string())]),
+    }
+}
+
+fn broken(file: &str, detail: String) -> Finding {
+    let remedy = "Convert the model again with a current converter, or obtain it again from its publisher.";
+    Finding::new("TOKENIZER_BROKEN", Severity::High, detail, remedy).at(file)
+}
+
+fn check_size(file: &str, header: &Header, tokenizer: &Tokenizer) -> Result<(), Stop> {
+    let (found, announced) = (tokenizer.vocabulary_size(), tokenizer::tokens(header).len());
+    if found == announced {
+        return Ok(());
+    }
+    Err(Stop::failed(vec![broken(file, format!("the tokenizer knows {found} of {announced} tokens"))]))
+}
+
+/// Plain texts that do not come back stop the probe; demanding ones give a warning.
+fn round_trips(file: &str, tokenizer: &Tokenizer) -> Result<Vec<Finding>, Stop> {
+    let lost = |texts: &'static [&'static str]| texts.iter().filter(|text| !survives(tokenizer, text));
+    if let Some(text) = lost(PLAIN_TEXTS).next() {
+        return Err(Stop::failed(vec![broken(file, format!("the text {text:?} is not restored from its tokens"))]));
+    }
+    let finding = |text: &&str| {
+        Finding::new(
+            "TOKENIZER_LOSES_TEXT",
+            Severity::Low,
+            format!("the text {text:?} is not restored from its tokens"),
+            "Expect the model to misread such text.",
+        )
+        .at(file)
+    };
+    Ok(lost(DEMANDING_TEXTS).map(finding).collect())
+}
+
+/// Whether `text` comes back; SentencePiece puts a space before the first word.
+fn survives(tokenizer: &Tokenizer, text: &str) -> bool {
+    let restored = tokenizer.encode(text).and_then(|tokens| tokenizer.decode(&tokens));
+    restored.is_ok_and(|restored| restored == text || restored.strip_prefix(' ') == Some(text))
+}
+
+/// The prompt that the model's chat template makes of a question, if there is a usable template.
+fn prompt(header: &Header, tokenizer: &Tokenizer) -> (Option<String>, Vec<Finding>) {
+    let Some(source) = header.get("tokenizer.chat_template").and_then(Value::as_str) else {
+        return (None, Vec::new());
+    };
+    match render_all(source, tokenizer) {
+        Ok((prompt, findings)) => (Some(prompt), findings),
+        Err(error) => (None, vec![template_finding(&error)]),
+    }
+}
+
+fn template_finding(error: &TemplateError) -> Finding {
+    let (code, severity) = match error {
+        TemplateError::Syntax(_) | TemplateError::Render(_) => ("CHAT_TEMPLATE_FAILS", Severity::Medium),
+        TemplateError::Runaway | TemplateError::TooLong(_) => ("CHAT_TEMPLATE_RUNAWAY", Severity::High),
+    };
+    let remedy = "Do not use the file's own template: pass a known one to the inference server.";
+    Finding::new(code, severity, format!("the chat template is not usable: {error}"), remedy)
+}
+
+fn render_all(source: &str, tokenizer: &Tokenizer) -> Result<(String, Vec<Finding>), TemplateError> {
+    let template = ChatTemplate::compile(source)?;
+    let render = |messages: &[Message<'_>]| template.render(messages, tokenizer.begin_text(), tokenizer.end_text());
+    let system = Message { role: "system", content: "You are a helpful assistant." };
+    let user = Message { role: "user", content: QUESTION };
+    let assistant = Message { role: "assistant", content: "Mercury, Venus, Earth." };
+    let prompt = render(&[user])?;
+    let mut findings: Vec<Finding> = (!prompt.contains(QUESTION)).then(dropped_content).into_iter().collect();
+    let conversations: [(&str, &[Message<'_>]); 2] =
+        [("a system message", &[system, user]), ("several turns", &[user, assistant, user])];
+    for (what, messages) in conversations {
+        if let Err(error) = render(messages) {
+            findings.push(Finding::new(
+                "CHAT_TEMPLATE_LIMITED",
+                Severity::Info,
+                format!("the chat template does not take {what}: {error}"),
+                "Send conversations without it.",
+            ));
+        }
+    }
+    Ok((prompt, findings))
+}
+
+fn dropped_content() -> Finding {
+    Finding::new(
+        "CHAT_TEMPLATE_DROPS_CONTENT",
+        Severity::High,
+        "the chat template leaves out what the user wrote",
+        "Do not use the file's own template: pass a known one to the inference server.",
+    )
+}

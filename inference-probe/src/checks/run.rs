@@ -1,0 +1,233 @@
+//! L4: does the model load, predict English and generate the same text twice?
+//!
+//! "It printed text" is not a check: a model with a wrong activation or swapped layers
+//! still prints. What such damage cannot hide from is how badly the model then predicts a
+//! text that it did not write.
+
+use std::time::{Duration, Instant};
+
+use sha2::{Digest, Sha256};
+use verifier::ReadAt;
+use verifier::evidence::{Calibration, Finding, Generation, Severity};
+use verifier::format::gguf::Header;
+
+use super::language::Language;
+use super::structure::Structure;
+use super::{Passed, Stop};
+use crate::engine::decoder::{Decoder, EngineError};
+use crate::engine::generate::{self, Continuation, Prediction, RunError};
+use crate::protocol::{self, Measurements};
+
+/// The text that every model has to predict. Changing it makes perplexities incomparable with those of
+/// earlier releases.
+const CALIBRATION_TEXT: &str = "The sun rose slowly over the hills, and the small village began to wake. \
+Smoke drifted from the chimneys as people lit their fires and made breakfast. In the market square, farmers \
+arranged their vegetables on wooden tables while children ran between the stalls. By noon the streets were full, \
+and the sound of voices and music could be heard from every window.";
+const GENERATED_TOKENS: usize = 64;
+
+/// Perplexity from which a model does not predict English, for any vocabulary.
+const MAX_PERPLEXITY: f64 = 1_000.0;
+/// The same as a share of the vocabulary, for small ones.
+const MAX_PERPLEXITY_SHARE: f64 = 0.1;
+/// Perplexity that a sound model of [`LARGE_PARAMETERS`] does not reach.
+const SUSPICIOUS_PERPLEXITY: f64 = 60.0;
+const LARGE_PARAMETERS: u64 = 100_000_000;
+/// Bounds of mean entropy as a share of its maximum, the logarithm of the vocabulary.
+const ENTROPY_SHARE: std::ops::RangeInclusive<f64> = 0.02..=0.8;
+/// Share of the generated text that may be one loop.
+const MAX_LOOP_SHARE: f64 = 0.5;
+const MAX_LOOP_PERIOD: usize = 16;
+/// Shorter texts may repeat themselves.
+const LEAST_TOKENS_FOR_LOOPS: usize = 16;
+const REMEDY: &str = "Compare the digest with the publisher's, or quantize the model again from its original weights.";
+
+pub(crate) fn check(
+    file: &str,
+    header: &Header,
+    source: &dyn ReadAt,
+    structure: &Structure,
+    language: &Language,
+    measured: &mut Measurements,
+) -> Result<Passed<()>, Stop> {
+    let stop = |error: RunError| refused(file, error);
+    let started = Instant::now();
+    let decoder = Decoder::load(structure.architecture, &structure.sizes, header, source);
+    let decoder = decoder.map_err(|error| stop(error.into()))?;
+    measured.load_milliseconds = Some(protocol::milliseconds(started.elapsed()));
+    let text = calibration_tokens(file, structure, language)?;
+    let prediction = generate::predict(&decoder, &text).map_err(stop)?;
+    let mut findings = judge_prediction(&prediction, header, structure);
+    measured.calibration = Some(calibration(text.len(), prediction));
+    let ends = language.tokenizer.ends();
+    let generate = || generate::continue_greedily(&decoder, &language.prompt_tokens, ends, GENERATED_TOKENS);
+    let (first, second) = (generate().map_err(stop)?, generate().map_err(stop)?);
+    findings.extend(judge_generation(&first, &second));
+    measured.generation = Some(generation(language, &first, &second));
+    conclude(file, findings, &first)
+}
+
+fn conclude(file: &str, findings: Vec<Finding>, first: &Continuation) -> Result<Passed<()>, Stop> {
+    let findings = findings.into_iter().map(|finding| finding.at(file));
+    let (fatal, warnings): (Vec<_>, Vec<_>) = findings.partition(|finding| finding.severity >= Severity::High);
+    if !fatal.is_empty() {
+        return Err(Stop::failed(fatal));
+    }
+    let detail = format!("{} tokens generated twice with the same result", first.tokens.len());
+    Ok(Passed::new((), detail, warnings))
+}
+
+fn refused(file: &str, error: RunError) -> Stop {
+    match error {
+        RunError::NotFinite(_) => {
+            Stop::failed(vec![Finding::new("NON_FINITE_LOGITS", Severity::High, error.to_string(), REMEDY).at(file)])
+        }
+        RunError::Engine(EngineError::Io(error)) => Stop::unreadable(file, &error),
+        RunError::Engine(error) => Stop::inconclusive(
+            Finding::new("ENGINE_ERROR", Severity::Medium, error.to_string(), "Report the file to the maintainers.")
+                .at(file),
+        ),
+    }
+}
+
+/// The calibration text as the model reads it, at most as long as its context.
+fn calibration_tokens(file: &str, structure: &Structure, language: &Language) -> Result<Vec<u32>, Stop> {
+    let encoded = language.tokenizer.encode_document(CALIBRATION_TEXT);
+    let mut tokens = encoded.unwrap_or_default();
+    tokens.truncate(usize::try_from(structure.sizes.context_length).unwrap_or(usize::MAX));
+    if tokens.len() < 2 {
+        let detail = "the calibration text has fewer than two tokens";
+        return Err(Stop::failed(vec![Finding::new("TOKENIZER_BROKEN", Severity::High, detail, REMEDY).at(file)]));
+    }
+    Ok(tokens)
+}
+
+fn judge_prediction(prediction: &Prediction, header: &Header, structure: &Structure) -> Vec<Finding> {
+    #[expect(clippy::cast_precision_loss, reason = "vocabularies are far below 2^52")]
+    let vocabulary = structure.sizes.vocabulary_size as f64;
+    let (perplexity, limit) = (prediction.perplexity, MAX_PERPLEXITY.min(vocabulary * MAX_PERPLEXITY_SHARE));
+    let mut findings = Vec::new();
+    if !(perplexity.is_finite() && perplexity < limit) {
+        let detail =
+            format!("plain English has a perplexity of {perplexity:.1}; a working model stays below {limit:.0}");
+        findings.push(Finding::new("DEGENERATE_PERPLEXITY", Severity::High, detail, REMEDY));
+    } else if perplexity > SUSPICIOUS_PERPLEXITY && header.parameters() >= LARGE_PARAMETERS {
+        let detail = format!("plain English has a perplexity of {perplexity:.1}, high for a model of this size");
+        findings.push(Finding::new("HIGH_PERPLEXITY", Severity::Medium, detail, REMEDY));
+    }
+    let share = prediction.mean_entropy / vocabulary.ln();
+    if !ENTROPY_SHARE.contains(&share) {
+        let detail =
+            format!("predictions have {share:.3} of the greatest possible entropy, as from an untrained model");
+        findings.push(Finding::new("DEGENERATE_ENTROPY", Severity::High, detail, REMEDY));
+    }
+    findings
+}
+
+/// The measurement as evidence; none where a number is not finite, which a finding then says.
+fn calibration(tokens: usize, prediction: Prediction) -> Calibration {
+    let finite = |number: f64| if number.is_finite() { number } else { f64::MAX };
+    Calibration {
+        tokens: tokens as u64,
+        perplexity: finite(prediction.perplexity),
+        mean_entropy: finite(prediction.mean_entropy),
+        top_logits: prediction.top_logits,
+    }
+}
+
+fn judge_generation(first: &Continuation, second: &Continuation) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    if first.tokens != second.tokens {
+        let detail = "two greedy runs over the same prompt gave different tokens";
+        findings.push(Finding::new("NOT_DETERMINISTIC", Severity::High, detail, REMEDY));
+    }
+    if first.tokens.is_empty() {
+        let (detail, remedy) =
+            ("the model ends its answer at once", "Check the chat template and the end-of-text token.");
+        findings.push(Finding::new("EMPTY_GENERATION", Severity::Medium, detail, remedy));
+    }
+    let share = loop_share(&first.tokens);
+    if first.tokens.len() >= LEAST_TOKENS_FOR_LOOPS && share >= MAX_LOOP_SHARE {
+        let detail = format!("{:.0} % of the generated text is one loop", share * 100.0);
+        let remedy = "Common for small base models under greedy decoding; otherwise compare with the original weights.";
+        findings.push(Finding::new("REPETITIVE_OUTPUT", Severity::Low, detail, remedy));
+    }
+    findings
+}
+
+/// The longest stretch that repeats with one period, as a share of all tokens.
+fn loop_share(tokens: &[u32]) -> f64 {
+    let longest = (1..=MAX_LOOP_PERIOD).map(|period| longest_loop(tokens, period)).max().unwrap_or(0);
+    #[expect(clippy::cast_precision_loss, reason = "few tokens are generated")]
+    let share = longest as f64 / tokens.len().max(1) as f64;
+    share
+}
+
+/// The longest stretch that repeats at least once with `period`, in tokens.
+fn longest_loop(tokens: &[u32], period: usize) -> usize {
+    let (mut run, mut longest) = (0, 0);
+    for (token, earlier) in tokens.iter().skip(period).zip(tokens) {
+        run = if token == earlier { run + 1 } else { 0 };
+        longest = longest.max(run);
+    }
+    if longest >= period { longest + period } else { 0 }
+}
+
+fn generation(language: &Language, first: &Continuation, second: &Continuation) -> Generation {
+    Generation {
+        prompt: language.prompt.clone(),
+        text: language.tokenizer.decode(&first.tokens).unwrap_or_default(),
+        prompt_tokens: language.prompt_tokens.len() as u64,
+        generated_tokens: first.tokens.len() as u64,
+        prompt_tokens_per_second: per_second(language.prompt_tokens.len(), first.prompt_time.min(second.prompt_time)),
+        tokens_per_second: per_second(first.decode_steps, first.decode_time.min(second.decode_time)),
+        token_digest: token_digest(&first.tokens),
+        deterministic: first.tokens == second.tokens,
+    }
+}
+
+fn per_second(count: usize, time: Duration) -> f64 {
+    #[expect(clippy::cast_precision_loss, reason = "few tokens are processed")]
+    let rate = count as f64 / time.as_secs_f64().max(1e-9);
+    rate
+}
+
+/// SHA-256 over the ids as little-endian 32-bit numbers.
+fn token_digest(tokens: &[u32]) -> String {
+    let digest = tokens.iter().fold(Sha256::new(), |hasher, token| hasher.chain_update(token.to_le_bytes()));
+    digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn share(tokens: &[u32]) -> f64 {
+        loop_share(tokens)
+    }
+
+    #[test]
+    fn a_text_that_repeats_one_phrase_is_one_loop() {
+        assert!((share(&[1, 2, 3].repeat(10)) - 1.0).abs() < 1e-9);
+        assert!((share(&[7; 20]) - 1.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn a_text_without_repetition_has_no_loop() {
+        let tokens: Vec<u32> = (0..40).collect();
+        assert!(share(&tokens).abs() < 1e-9);
+        assert!(share(&[]).abs() < 1e-9);
+    }
+
+    #[test]
+    fn a_loop_at_the_end_counts_by_its_length() {
+        let tokens: Vec<u32> = (0..20).chain([100, 101].repeat(10)).collect();
+        assert!((share(&tokens) - 0.5).abs() < 1e-9);
+    }
+
+    #[test]
+    fn the_token_digest_is_the_sha256_of_little_endian_ids() {
+        // printf '\x01\x00\x00\x00\x00\x01\x00\x00' | sha256sum
+        assert_eq!(token_digest(&[1, 256]), "242045e2f1bb37769b514f182fd91b3d215324cb57f187cced1e9c62921dbac3");
+    }
+}

@@ -1,0 +1,140 @@
+//! L2: is every weight a finite number, and does every tensor hold something?
+//!
+//! A model with one broken scale writes fluent text, so only looking at each value finds
+//! it. Tensors are decoded in small pieces on all threads; nothing is kept.
+
+use std::io;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
+use candle_core::{Device, Storage};
+use verifier::ReadAt;
+use verifier::evidence::{Finding, Severity};
+use verifier::format::gguf::{Header, TensorInfo};
+
+use super::{Passed, Stop};
+use crate::engine::decoder::EngineError;
+use crate::engine::weights::decode;
+
+/// Elements decoded at once: a multiple of every block size, and small enough for the second-level cache.
+const PIECE_ELEMENTS: u64 = 64 << 10;
+const MAX_FINDINGS: usize = 16;
+const REMEDY: &str = "Obtain the file again from its publisher and compare the digest; the quantization may be broken.";
+
+/// A part of one tensor.
+#[derive(Debug, Clone, Copy)]
+struct Piece {
+    tensor: usize,
+    /// In bytes from the start of the file.
+    offset: u64,
+    elements: u64,
+    bytes: u64,
+}
+
+/// What was seen of one tensor.
+#[derive(Debug, Clone, Copy, Default)]
+struct Content {
+    not_finite: u64,
+    any_nonzero: bool,
+}
+
+pub(crate) fn check(file: &str, header: &Header, source: &dyn ReadAt, threads: u32) -> Result<Passed<()>, Stop> {
+    let contents = scan(header, source, threads).map_err(|error| match error {
+        EngineError::Io(error) => Stop::unreadable(file, &error),
+        other => Stop::inconclusive(
+            Finding::new("ENGINE_ERROR", Severity::Medium, other.to_string(), "Report the file to the maintainers.")
+                .at(file),
+        ),
+    })?;
+    let seen = || header.tensors.iter().zip(&contents);
+    let broken = seen().filter_map(|(tensor, content)| not_finite(tensor, *content));
+    let empty = seen().filter_map(|(tensor, content)| all_zero(tensor, *content));
+    let findings = broken.chain(empty).take(MAX_FINDINGS).map(|finding| finding.at(file));
+    let (fatal, warnings): (Vec<_>, Vec<_>) = findings.partition(|finding| finding.severity >= Severity::High);
+    if !fatal.is_empty() {
+        return Err(Stop::failed(fatal));
+    }
+    let detail = format!("all {} values of {} tensors are finite", header.parameters(), header.tensors.len());
+    Ok(Passed::new((), detail, warnings))
+}
+
+fn not_finite(tensor: &TensorInfo, content: Content) -> Option<Finding> {
+    (content.not_finite > 0).then(|| {
+        let detail = format!("{} values of `{}` are not finite numbers", content.not_finite, tensor.name);
+        Finding::new("NON_FINITE_WEIGHTS", Severity::High, detail, REMEDY)
+    })
+}
+
+/// A matrix of zeros disables a layer; a vector of zeros may be a bias that was never trained.
+fn all_zero(tensor: &TensorInfo, content: Content) -> Option<Finding> {
+    let is_matrix = tensor.dimensions.len() > 1;
+    let severity = if is_matrix { Severity::High } else { Severity::Medium };
+    let detail = || format!("every value of `{}` is zero", tensor.name);
+    (!content.any_nonzero).then(|| Finding::new("ALL_ZERO_TENSOR", severity, detail(), REMEDY))
+}
+
+fn scan(header: &Header, source: &dyn ReadAt, threads: u32) -> Result<Vec<Content>, EngineError> {
+    let pieces: Vec<Piece> = header.tensors.iter().enumerate().flat_map(|(index, tensor)| cut(index, tensor)).collect();
+    let next = AtomicUsize::new(0);
+    let work = || scan_pieces(header, source, &pieces, &next);
+    thread::scope(|scope| {
+        let others: Vec<_> = (1..threads).map(|_| scope.spawn(work)).collect();
+        let mut contents = work()?;
+        for other in others {
+            let seen = other.join().map_err(|_| io::Error::other("a scanning thread panicked"))??;
+            merge(&mut contents, &seen);
+        }
+        Ok(contents)
+    })
+}
+
+fn merge(contents: &mut [Content], others: &[Content]) {
+    for (content, other) in contents.iter_mut().zip(others) {
+        content.not_finite += other.not_finite;
+        content.any_nonzero |= other.any_nonzero;
+    }
+}
+
+/// The pieces of one tensor. The header's reader has checked that rows are whole blocks and
+/// that the tensor lies within the file.
+fn cut(index: usize, tensor: &TensorInfo) -> impl Iterator<Item = Piece> + use<> {
+    let (block_size, type_size) = (tensor.tensor_type.block_size(), tensor.tensor_type.type_size());
+    let (elements, offset) = (tensor.elements(), tensor.offset);
+    let bytes = move |elements: u64| elements / block_size * type_size;
+    (0..elements.div_ceil(PIECE_ELEMENTS)).map(move |number| {
+        let first = number * PIECE_ELEMENTS;
+        let count = PIECE_ELEMENTS.min(elements - first);
+        Piece { tensor: index, offset: offset + bytes(first), elements: count, bytes: bytes(count) }
+    })
+}
+
+/// Takes pieces until none are left.
+fn scan_pieces(
+    header: &Header,
+    source: &dyn ReadAt,
+    pieces: &[Piece],
+    next: &AtomicUsize,
+) -> Result<Vec<Content>, EngineError> {
+    let mut contents = vec![Content::default(); header.tensors.len()];
+    let mut buffer = Vec::new();
+    while let Some(piece) = pieces.get(next.fetch_add(1, Ordering::Relaxed)) {
+        let tensor = &header.tensors[piece.tensor];
+        let too_large = |_| EngineError::TooLarge(tensor.name.clone());
+        buffer.resize(usize::try_from(piece.bytes).map_err(too_large)?, 0);
+        source.read_exact_at(piece.offset, &mut buffer)?;
+        let elements = usize::try_from(piece.elements).map_err(too_large)?;
+        let decoded = decode(tensor.tensor_type, &buffer, vec![elements])?.dequantize(&Device::Cpu)?;
+        look(&decoded, &mut contents[piece.tensor])?;
+    }
+    Ok(contents)
+}
+
+fn look(decoded: &candle_core::Tensor, content: &mut Content) -> Result<(), EngineError> {
+    let (storage, _) = decoded.storage_and_layout();
+    if let Storage::Cpu(values) = &*storage {
+        let values = values.as_slice::<f32>()?;
+        content.not_finite += values.iter().map(|value| u64::from(!value.is_finite())).sum::<u64>();
+        content.any_nonzero |= values.iter().any(|value| *value != 0.0);
+    }
+    Ok(())
+}

@@ -1,0 +1,293 @@
+//! The decoder: embedding, blocks of attention and feed-forward, output.
+
+use std::io;
+use std::sync::Arc;
+
+use candle_core::quantized::{QMatMul, QTensor};
+use candle_core::{D, DType, Device, Module, Tensor};
+use verifier::ReadAt;
+use verifier::format::gguf::Header;
+
+use super::architecture::{Architecture, FeedForward, Normalization};
+use super::hyperparameters::Hyperparameters;
+use super::rotary::{Angles, Rotary};
+use super::weights::Weights;
+
+/// Why a model cannot be computed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum EngineError {
+    #[error("the tensor `{0}` is missing")]
+    MissingTensor(String),
+    #[error("the tensor `{0}` is larger than this machine can address")]
+    TooLarge(String),
+    #[error("{bytes} bytes do not make up a tensor of the given shape")]
+    WrongLength { bytes: usize },
+    #[error("the engine does not compute with {0}")]
+    UnsupportedType(&'static str),
+    #[error("weights could not be read: {0}")]
+    Io(#[from] io::Error),
+    #[error("the engine refused an operation: {0}")]
+    Candle(#[from] candle_core::Error),
+}
+
+/// A loaded model.
+pub(crate) struct Decoder {
+    embedding: Arc<QTensor>,
+    blocks: Vec<Block>,
+    normalization: Norm,
+    output: QMatMul,
+    rotary: Rotary,
+}
+
+/// Keys and values of the positions seen so far, one entry for each block.
+#[derive(Default)]
+pub(crate) struct Cache {
+    blocks: Vec<(Tensor, Tensor)>,
+    positions: usize,
+}
+
+/// For which positions logits are wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Logits {
+    All,
+    Last,
+}
+
+impl Decoder {
+    /// Loads the weights. L1 has checked presence and shape of every tensor.
+    pub(crate) fn load(
+        architecture: &Architecture,
+        sizes: &Hyperparameters,
+        header: &Header,
+        source: &dyn ReadAt,
+    ) -> Result<Self, EngineError> {
+        let weights = Weights::new(header, source);
+        let embedding = weights.tensor("token_embd.weight")?;
+        let output = weights.find("output.weight")?.unwrap_or_else(|| Arc::clone(&embedding));
+        let divisors = header.tensor("rope_freqs.weight").map(|tensor| weights.floats(&tensor.name)).transpose()?;
+        let divisors = divisors.map(|divisors| divisors.to_vec1::<f32>()).transpose()?;
+        let blocks = (0..sizes.block_count).map(|block| Block::load(architecture, sizes, block, &weights));
+        Ok(Self {
+            blocks: blocks.collect::<Result<_, _>>()?,
+            normalization: Norm::load(architecture, sizes, "output_norm.weight", &weights)?,
+            output: QMatMul::from_arc(output)?,
+            rotary: Rotary::new(architecture.rotary, sizes, divisors.as_deref()),
+            embedding,
+        })
+    }
+
+    /// Reads `tokens` after those in `cache`; returns logits of shape `[positions, vocabulary]`.
+    pub(crate) fn forward(&self, tokens: &[u32], cache: &mut Cache, wanted: Logits) -> Result<Tensor, EngineError> {
+        let ids = Tensor::new(tokens, &Device::Cpu)?;
+        let angles = self.rotary.angles(cache.positions, tokens.len())?;
+        let mask = causal_mask(cache.positions, tokens.len())?;
+        let mut state = self.embedding.embedding(&ids)?;
+        for (index, block) in self.blocks.iter().enumerate() {
+            state = block.forward(&state, &self.rotary, &angles, mask.as_ref(), cache, index)?;
+        }
+        cache.positions += tokens.len();
+        if wanted == Logits::Last {
+            state = state.narrow(0, tokens.len() - 1, 1)?;
+        }
+        Ok(self.output.forward(&self.normalization.forward(&state)?)?)
+    }
+}
+
+/// What each of `count` new positions must not see: minus infinity for those after it. None for one position.
+fn causal_mask(first_position: usize, count: usize) -> Result<Option<Tensor>, EngineError> {
+    if count == 1 {
+        return Ok(None);
+    }
+    let width = first_position + count;
+    let hidden = |row: usize, column: usize| if column > first_position + row { f32::NEG_INFINITY } else { 0.0 };
+    let values: Vec<f32> = (0..count).flat_map(|row| (0..width).map(move |column| hidden(row, column))).collect();
+    Ok(Some(Tensor::from_vec(values, (count, width), &Device::Cpu)?))
+}
+
+/// A normalization with its learned gain.
+struct Norm {
+    kind: Normalization,
+    gain: Tensor,
+    epsilon: f64,
+}
+
+impl Norm {
+    fn load(
+        architecture: &Architecture,
+        sizes: &Hyperparameters,
+        name: &str,
+        weights: &Weights<'_>,
+    ) -> Result<Self, EngineError> {
+        let gain = weights.floats(name)?;
+        Ok(Self { kind: architecture.normalization, gain, epsilon: sizes.normalization_epsilon })
+    }
+
+    fn forward(&self, state: &Tensor) -> candle_core::Result<Tensor> {
+        match self.kind {
+            Normalization::RootMeanSquare => {
+                let mean_square = state.sqr()?.mean_keepdim(D::Minus1)?;
+                let length = (mean_square + self.epsilon)?.sqrt()?;
+                state.broadcast_div(&length)?.broadcast_mul(&self.gain)
+            }
+        }
+    }
+}
+
+/// One layer: attention, then feed-forward, each added to the state it read.
+struct Block {
+    attention_norm: Norm,
+    attention: Attention,
+    feed_forward_norm: Norm,
+    feed_forward: GatedFeedForward,
+}
+
+impl Block {
+    fn load(
+        architecture: &Architecture,
+        sizes: &Hyperparameters,
+        block: u64,
+        weights: &Weights<'_>,
+    ) -> Result<Self, EngineError> {
+        let norm = |part: &str| Norm::load(architecture, sizes, &format!("blk.{block}.{part}.weight"), weights);
+        Ok(Self {
+            attention_norm: norm("attn_norm")?,
+            attention: Attention::load(sizes, block, weights)?,
+            feed_forward_norm: norm("ffn_norm")?,
+            feed_forward: GatedFeedForward::load(architecture, block, weights)?,
+        })
+    }
+
+    fn forward(
+        &self,
+        state: &Tensor,
+        rotary: &Rotary,
+        angles: &Angles,
+        mask: Option<&Tensor>,
+        cache: &mut Cache,
+        index: usize,
+    ) -> candle_core::Result<Tensor> {
+        let normalized = self.attention_norm.forward(state)?;
+        let state = (state + self.attention.forward(&normalized, rotary, angles, mask, cache, index)?)?;
+        let normalized = self.feed_forward_norm.forward(&state)?;
+        &state + self.feed_forward.forward(&normalized)?
+    }
+}
+
+/// Attention in which groups of query heads share one key and value head.
+struct Attention {
+    query: QMatMul,
+    key: QMatMul,
+    value: QMatMul,
+    output: QMatMul,
+    heads: usize,
+    key_value_heads: usize,
+    head_length: usize,
+}
+
+impl Attention {
+    fn load(sizes: &Hyperparameters, block: u64, weights: &Weights<'_>) -> Result<Self, EngineError> {
+        let matrix = |part: &str| weights.matrix(&format!("blk.{block}.{part}.weight"));
+        let size = |size: u64| usize::try_from(size).map_err(|_| EngineError::TooLarge(format!("blk.{block}")));
+        Ok(Self {
+            query: matrix("attn_q")?,
+            key: matrix("attn_k")?,
+            value: matrix("attn_v")?,
+            output: matrix("attn_output")?,
+            heads: size(sizes.head_count)?,
+            key_value_heads: size(sizes.key_value_head_count)?,
+            head_length: size(sizes.head_length)?,
+        })
+    }
+
+    fn forward(
+        &self,
+        state: &Tensor,
+        rotary: &Rotary,
+        angles: &Angles,
+        mask: Option<&Tensor>,
+        cache: &mut Cache,
+        index: usize,
+    ) -> candle_core::Result<Tensor> {
+        let count = state.dim(0)?;
+        let query = rotary.apply(&self.split_heads(&self.query.forward(state)?, self.heads)?, angles)?;
+        let key = rotary.apply(&self.split_heads(&self.key.forward(state)?, self.key_value_heads)?, angles)?;
+        let value = self.split_heads(&self.value.forward(state)?, self.key_value_heads)?;
+        let (keys, values) = cache.extend(index, key, value)?;
+        let mixed = self.attend(&query, &keys, &values, mask)?;
+        let joined = mixed.transpose(0, 1)?.contiguous()?.reshape((count, self.heads * self.head_length))?;
+        self.output.forward(&joined)
+    }
+
+    /// `[positions, heads * length]` to `[heads, positions, length]`.
+    fn split_heads(&self, joined: &Tensor, heads: usize) -> candle_core::Result<Tensor> {
+        joined.reshape((joined.dim(0)?, heads, self.head_length))?.transpose(0, 1)?.contiguous()
+    }
+
+    /// Mixes values by the similarity of queries and keys. The query heads of a group are
+    /// stacked below each other, so that no key or value is copied for them.
+    fn attend(
+        &self,
+        query: &Tensor,
+        keys: &Tensor,
+        values: &Tensor,
+        mask: Option<&Tensor>,
+    ) -> candle_core::Result<Tensor> {
+        let count = query.dim(1)?;
+        let seen = keys.dim(1)?;
+        let group = self.heads / self.key_value_heads;
+        let query = query.reshape((self.key_value_heads, group * count, self.head_length))?;
+        #[expect(clippy::cast_precision_loss, reason = "a head has far fewer elements than 2^52")]
+        let scale = 1.0 / (self.head_length as f64).sqrt();
+        let scores = (query.matmul(&keys.t()?)? * scale)?;
+        let scores = scores.reshape((self.key_value_heads, group, count, seen))?;
+        let scores = mask.map_or_else(|| Ok(scores.clone()), |mask| scores.broadcast_add(mask))?;
+        let shares = softmax(&scores)?.reshape((self.key_value_heads, group * count, seen))?;
+        shares.matmul(values)?.reshape((self.heads, count, self.head_length))
+    }
+}
+
+impl Cache {
+    /// Adds the new positions of a block and returns all of them.
+    fn extend(&mut self, block: usize, key: Tensor, value: Tensor) -> candle_core::Result<(Tensor, Tensor)> {
+        let Some(entry) = self.blocks.get_mut(block) else {
+            self.blocks.push((key.clone(), value.clone()));
+            return Ok((key, value));
+        };
+        *entry = (Tensor::cat(&[&entry.0, &key], 1)?, Tensor::cat(&[&entry.1, &value], 1)?);
+        Ok(entry.clone())
+    }
+}
+
+fn softmax(scores: &Tensor) -> candle_core::Result<Tensor> {
+    debug_assert_eq!(scores.dtype(), DType::F32);
+    let highest = scores.max_keepdim(D::Minus1)?;
+    let powers = scores.broadcast_sub(&highest)?.exp()?;
+    powers.broadcast_div(&powers.sum_keepdim(D::Minus1)?)
+}
+
+/// The gated feed-forward layer.
+struct GatedFeedForward {
+    kind: FeedForward,
+    gate: QMatMul,
+    up: QMatMul,
+    down: QMatMul,
+}
+
+impl GatedFeedForward {
+    fn load(architecture: &Architecture, block: u64, weights: &Weights<'_>) -> Result<Self, EngineError> {
+        let matrix = |part: &str| weights.matrix(&format!("blk.{block}.{part}.weight"));
+        Ok(Self {
+            kind: architecture.feed_forward,
+            gate: matrix("ffn_gate")?,
+            up: matrix("ffn_up")?,
+            down: matrix("ffn_down")?,
+        })
+    }
+
+    fn forward(&self, state: &Tensor) -> candle_core::Result<Tensor> {
+        let gate = match self.kind {
+            FeedForward::GatedSilu => self.gate.forward(state)?.silu()?,
+        };
+        self.down.forward(&(gate * self.up.forward(state)?)?)
+    }
+}

@@ -1,0 +1,77 @@
+//! The built-in engine: one decoder, described by data, over candle's quantized tensors.
+//!
+//! Per-model copies of a decoder drift apart, and a copy that is numerically wrong still
+//! writes fluent text. So the computation exists once, in [`decoder`], and what differs
+//! between model families is a row in the table of [`architecture`]. What a row, a key or a
+//! tensor asks for and this engine does not do is refused by name, never ignored.
+
+pub(crate) mod architecture;
+pub(crate) mod decoder;
+pub(crate) mod generate;
+pub(crate) mod hyperparameters;
+mod rotary;
+pub(crate) mod weights;
+
+use verifier::format::gguf::{Header, TensorType};
+
+pub(crate) const NAME: &str = "candle";
+/// Version of candle-core that this release is built with; a test compares it with `Cargo.lock`.
+pub(crate) const VERSION: &str = "0.11.1";
+pub(crate) const DEVICE: &str = "cpu";
+
+/// Parameters below which a second thread costs more in synchronization than it computes.
+const PARALLEL_FROM_PARAMETERS: u64 = 50_000_000;
+/// Memory of the program, its tables and buffers before any model is loaded.
+const BASE_BYTES: u64 = 48 << 20;
+/// Memory per vocabulary entry: the tokenizer keeps each text several times, and a row of
+/// logits for every calibration position lives at once in two forms.
+const BYTES_PER_TOKEN_ENTRY: u64 = 2_000;
+
+/// Threads for a model of `parameters` parameters, at most `limit` and the machine's cores.
+pub(crate) fn threads(parameters: u64, limit: u32) -> u32 {
+    let cores = std::thread::available_parallelism().map_or(1, |cores| u32::try_from(cores.get()).unwrap_or(1));
+    if parameters < PARALLEL_FROM_PARAMETERS { 1 } else { cores.min(limit).max(1) }
+}
+
+/// Upper estimate of the resident memory, in bytes, that probing a model needs.
+///
+/// A worker that admits probes by memory asks this before it starts a child.
+pub fn estimate_memory(header: &Header) -> u64 {
+    let weights =
+        header.tensors.iter().map(|tensor| resident_bytes(tensor.tensor_type, tensor.elements(), tensor.byte_length));
+    let largest = header.tensors.iter().map(|tensor| tensor.byte_length).max().unwrap_or(0);
+    let vocabulary = header.get("tokenizer.ggml.tokens").and_then(|tokens| Some(tokens.as_array()?.len() as u64));
+    let tables = vocabulary.unwrap_or(0).saturating_mul(BYTES_PER_TOKEN_ENTRY);
+    // A tensor's bytes are held once more while it is taken over by the engine.
+    weights.fold(BASE_BYTES, u64::saturating_add).saturating_add(largest).saturating_add(tables)
+}
+
+/// Memory of one loaded tensor: floats are widened to 32 bits for multiplication, and some
+/// block formats are kept a second time in the order that vector instructions want.
+fn resident_bytes(tensor_type: TensorType, elements: u64, byte_length: u64) -> u64 {
+    match tensor_type {
+        TensorType::F32 | TensorType::F16 | TensorType::BF16 => elements.saturating_mul(4).saturating_add(byte_length),
+        TensorType::Q4_K | TensorType::Q6_K | TensorType::Q8_0 => {
+            byte_length.saturating_mul(2).saturating_add(elements / 8)
+        }
+        _ => byte_length,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn small_models_use_one_thread_and_large_ones_respect_the_limit() {
+        assert_eq!(threads(PARALLEL_FROM_PARAMETERS - 1, 8), 1);
+        assert_eq!(threads(PARALLEL_FROM_PARAMETERS, 1), 1);
+        assert!(threads(u64::MAX, 1_000) >= 1);
+    }
+
+    #[test]
+    fn the_engine_version_is_the_one_in_the_lock_file() {
+        let lock = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.lock")).unwrap();
+        assert!(lock.contains(&format!("name = \"candle-core\"\nversion = \"{VERSION}\"")));
+    }
+}
