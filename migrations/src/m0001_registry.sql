@@ -148,7 +148,7 @@ CREATE TABLE job (
     created_at BIGINT NOT NULL,
     finished_at BIGINT
 );
-CREATE UNIQUE INDEX job_dedup ON job (dedup_key) WHERE state IN ('queued', 'running');
+CREATE UNIQUE INDEX job_dedup ON job (dedup_key) WHERE state = 'queued';
 CREATE INDEX job_due ON job (run_at) WHERE state = 'queued';
 CREATE INDEX job_leased ON job (lease_until) WHERE state = 'running';
 CREATE INDEX job_dead ON job (id) WHERE state = 'dead';
@@ -269,9 +269,11 @@ CREATE INDEX audit_event_unsequenced ON audit_event (id) WHERE NOT sequenced;
 CREATE INDEX audit_event_by_model ON audit_event (model_id, id);
 
 CREATE TABLE audit_person (
-    event_id {text} PRIMARY KEY,
+    event_id {text} NOT NULL,
+    field {text} NOT NULL,
     salt {text} NOT NULL,
-    subject {text} NOT NULL
+    subject {text} NOT NULL,
+    PRIMARY KEY (event_id, field)
 );
 
 CREATE TABLE audit_leaf (

@@ -3,6 +3,8 @@
 //! The `api` crate has the one table from these variants to problem codes and statuses; a
 //! variant's message is written for the caller unless it says "internal".
 
+use verifier::policy::Reason;
+
 use crate::identity::{CommitId, Sha256Digest};
 
 /// Shorthand used throughout this crate.
@@ -12,8 +14,12 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 pub enum Error {
     #[error("{0} does not exist or is not visible to you")]
     NotFound(String),
+    #[error("{0} was deleted")]
+    Gone(String),
     #[error("{0}")]
     Forbidden(String),
+    #[error("the gate does not allow this revision in the environment {environment}: {summary}", summary = summary(reasons))]
+    Denied { environment: String, pending: bool, reasons: Vec<Reason> },
     #[error("{0} is invalid: {1}")]
     Invalid(String, String),
     #[error("path {path:?} is not acceptable: {reason}")]
@@ -111,4 +117,9 @@ impl From<tokio::task::JoinError> for Error {
 
 fn shown(commit: Option<&CommitId>) -> String {
     commit.map_or_else(|| "nothing".to_owned(), ToString::to_string)
+}
+
+fn summary(reasons: &[Reason]) -> String {
+    let texts: Vec<&str> = reasons.iter().map(|reason| reason.msg.as_str()).collect();
+    texts.join("; ")
 }

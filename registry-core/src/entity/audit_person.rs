@@ -7,6 +7,8 @@ use sea_orm::entity::prelude::*;
 pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]
     pub event_id: String,
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub field: String,
     pub salt: String,
     pub subject: String,
 }

@@ -1,0 +1,174 @@
+//! Reading a range of a blob of any layout, as a stream or at random.
+
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
+use std::sync::Mutex;
+
+use bytes::{Bytes, BytesMut};
+use futures::StreamExt;
+use futures::stream::BoxStream;
+use object_store::path::Path;
+use object_store::{GetOptions, GetRange, GetResultPayload, ObjectStore, ObjectStoreExt};
+use sea_orm::EntityTrait;
+use tokio::sync::mpsc;
+use verifier::ReadAt;
+
+use super::Layout;
+use super::store::{BlobStore, Kind};
+use crate::entity::blob;
+use crate::error::{Error, Result};
+use crate::identity::Sha256Digest;
+use crate::registry::Registry;
+
+/// Bytes read from disk at a time; large reads keep the disk and the socket both busy.
+const CHUNK_BYTES: usize = 256 << 10;
+/// Chunks that may wait for a slow client: bounds memory per download at 1 MiB.
+const QUEUE_CHUNKS: usize = 4;
+/// Bytes fetched at a time for random reads from a remote store.
+const BLOCK_BYTES: u64 = 1 << 20;
+
+/// Half-open range of bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ByteRange {
+    pub start: u64,
+    pub end: u64,
+}
+
+impl Registry {
+    /// Streams `range` of a blob. The caller has checked that the range lies within it.
+    pub async fn stream_blob(
+        &self,
+        digest: &Sha256Digest,
+        range: ByteRange,
+    ) -> Result<BoxStream<'static, io::Result<Bytes>>> {
+        let Layout::Whole { storage_key } = self.layout(digest).await?;
+        let options =
+            GetOptions { range: Some(GetRange::Bounded(range.start..range.end)), ..GetOptions::default() };
+        if range.start == range.end {
+            return Ok(futures::stream::empty().boxed());
+        }
+        let found = self.blobs.objects.get_opts(&self.blobs.path(&storage_key), options).await?;
+        Ok(match found.payload {
+            GetResultPayload::File(file, _) => stream_file(file, range),
+            GetResultPayload::Stream(stream) => stream.map(|chunk| chunk.map_err(io::Error::other)).boxed(),
+        })
+    }
+
+    /// Random access to a blob from a blocking thread.
+    pub async fn blob_reader(&self, digest: &Sha256Digest) -> Result<Box<dyn ReadAt>> {
+        let row = self.blob_row(digest).await?;
+        let Layout::Whole { storage_key } = Layout::of(&row)?;
+        match &self.blobs.kind {
+            Kind::Local { folder } => {
+                let reader = verifier::FileReader::open(&folder.join(&storage_key))?;
+                Ok(Box::new(reader))
+            }
+            Kind::S3 { .. } => Ok(Box::new(ObjectReader::new(&self.blobs, &storage_key, row.size)?)),
+        }
+    }
+
+    /// A URL that serves the blob without this server; none on a local store.
+    pub async fn presigned_blob(&self, digest: &Sha256Digest, seconds: u64) -> Result<Option<String>> {
+        let Layout::Whole { storage_key } = self.layout(digest).await?;
+        self.blobs.presigned_get(&storage_key, std::time::Duration::from_secs(seconds)).await
+    }
+
+    /// The local file of a blob, to hand its descriptor to the probe; none on a remote store.
+    pub async fn local_file(&self, digest: &Sha256Digest) -> Result<Option<File>> {
+        let Layout::Whole { storage_key } = self.layout(digest).await?;
+        let Kind::Local { folder } = &self.blobs.kind else { return Ok(None) };
+        let (file, _) = fs_err::File::open(folder.join(storage_key))?.into_parts();
+        Ok(Some(file))
+    }
+
+    async fn layout(&self, digest: &Sha256Digest) -> Result<Layout> {
+        Layout::of(&self.blob_row(digest).await?)
+    }
+
+    async fn blob_row(&self, digest: &Sha256Digest) -> Result<blob::Model> {
+        let row = blob::Entity::find_by_id(digest.as_str()).one(&self.db).await?;
+        row.ok_or_else(|| Error::NotFound(format!("blob {digest}")))
+    }
+}
+
+/// Reads ahead on a thread while the client takes the chunk before.
+fn stream_file(mut file: File, range: ByteRange) -> BoxStream<'static, io::Result<Bytes>> {
+    let (sender, receiver) = mpsc::channel(QUEUE_CHUNKS);
+    tokio::task::spawn_blocking(move || {
+        if let Err(error) = read_chunks(&mut file, range, &sender) {
+            // A client that went away is not interested in the error either.
+            let _ = sender.blocking_send(Err(error));
+        }
+    });
+    futures::stream::unfold(receiver, |mut receiver| async move {
+        receiver.recv().await.map(|chunk| (chunk, receiver))
+    })
+    .boxed()
+}
+
+fn read_chunks(file: &mut File, range: ByteRange, sender: &mpsc::Sender<io::Result<Bytes>>) -> io::Result<()> {
+    file.seek(SeekFrom::Start(range.start))?;
+    let mut left = range.end - range.start;
+    while left > 0 {
+        let length = usize::try_from(left).unwrap_or(CHUNK_BYTES).min(CHUNK_BYTES);
+        let mut buffer = BytesMut::zeroed(length);
+        file.read_exact(&mut buffer)?;
+        if sender.blocking_send(Ok(buffer.freeze())).is_err() {
+            return Ok(());
+        }
+        left -= length as u64;
+    }
+    Ok(())
+}
+
+/// An object in a remote store, read in blocks from a blocking thread.
+#[derive(Debug)]
+pub struct ObjectReader {
+    objects: std::sync::Arc<dyn ObjectStore>,
+    path: Path,
+    size: u64,
+    runtime: tokio::runtime::Handle,
+    block: Mutex<(u64, Bytes)>,
+}
+
+impl ObjectReader {
+    fn new(store: &BlobStore, storage_key: &str, size: i64) -> Result<Self> {
+        Ok(Self {
+            objects: store.objects.clone(),
+            path: store.path(storage_key),
+            size: u64::try_from(size).map_err(|_| Error::Corrupt("negative size".into()))?,
+            runtime: tokio::runtime::Handle::current(),
+            block: Mutex::new((0, Bytes::new())),
+        })
+    }
+
+    /// The block that holds `offset`, from memory or from the store.
+    fn block_at(&self, offset: u64) -> io::Result<(u64, Bytes)> {
+        let mut cached = self.block.lock().map_err(|_| io::Error::other("a reader panicked"))?;
+        let start = offset - offset % BLOCK_BYTES;
+        if cached.1.is_empty() || cached.0 != start {
+            let end = (start + BLOCK_BYTES).min(self.size);
+            let fetched = self.runtime.block_on(self.objects.get_range(&self.path, start..end));
+            *cached = (start, fetched.map_err(io::Error::other)?);
+        }
+        Ok(cached.clone())
+    }
+}
+
+impl ReadAt for ObjectReader {
+    fn size(&self) -> u64 {
+        self.size
+    }
+
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
+        if offset >= self.size || buffer.is_empty() {
+            return Ok(0);
+        }
+        let (start, block) = self.block_at(offset)?;
+        let skip = usize::try_from(offset - start).map_err(io::Error::other)?;
+        let available = block.get(skip..).unwrap_or_default();
+        let length = available.len().min(buffer.len());
+        buffer[..length].copy_from_slice(&available[..length]);
+        Ok(length)
+    }
+}

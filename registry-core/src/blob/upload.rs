@@ -1,0 +1,356 @@
+//! Upload sessions: declare, send, resume, finish.
+//!
+//! "Present" is answered per caller: only under a grant. Without one the bytes are asked for,
+//! hashed and dropped if the store has them already, so nobody learns or gains another
+//! namespace's bytes by knowing their digest.
+
+use std::pin::pin;
+
+use bytes::Bytes;
+use futures::{Stream, StreamExt};
+use sea_orm::{ActiveModelTrait, ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, Set};
+use serde::Serialize;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use super::staging::{Checkpoint, Staging, discard};
+use super::store::BlobStore;
+use super::{GrantSource, grant};
+use crate::access::Caller;
+use crate::audit::{self, Event};
+use crate::database::{begin, now_ms, sql};
+use crate::entity::{blob, upload_session};
+use crate::error::{Error, Result};
+use crate::identity::{FileSpec, Sha256Digest};
+use crate::registry::Registry;
+
+/// Whether the caller has to send a file's bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum UploadStatus {
+    /// The namespace has a right to these bytes already.
+    Present,
+    /// Send the bytes from `offset` on.
+    Upload,
+}
+
+/// What to do for one declared digest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileUpload {
+    pub sha256: Sha256Digest,
+    pub size: u64,
+    pub status: UploadStatus,
+    /// The session to send to; none when present.
+    pub session: Option<String>,
+    pub offset: u64,
+}
+
+/// Where one session stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UploadState {
+    pub id: String,
+    pub sha256: Sha256Digest,
+    pub size: u64,
+    pub offset: u64,
+    /// The bytes are complete, verified and usable in a commit.
+    pub complete: bool,
+}
+
+impl Registry {
+    /// Declares files to be uploaded into `namespace`; distinct digests are answered once each.
+    pub async fn declare_uploads(
+        &self,
+        caller: &Caller,
+        namespace: &str,
+        files: &[FileSpec],
+    ) -> Result<Vec<FileUpload>> {
+        caller.require_writer(namespace)?;
+        let mut answered = std::collections::BTreeMap::new();
+        for file in files {
+            self.check_size(file)?;
+            if !answered.contains_key(&file.sha256) {
+                answered.insert(file.sha256.clone(), self.declare_upload(caller, namespace, file).await?);
+            }
+        }
+        Ok(answered.into_values().collect())
+    }
+
+    fn check_size(&self, file: &FileSpec) -> Result<()> {
+        let limit = self.settings.max_file_bytes;
+        if file.size > limit {
+            return Err(Error::TooLarge { what: file.path.clone(), limit });
+        }
+        Ok(())
+    }
+
+    async fn declare_upload(&self, caller: &Caller, namespace: &str, file: &FileSpec) -> Result<FileUpload> {
+        let answer = |status, session, offset| FileUpload {
+            sha256: file.sha256.clone(),
+            size: file.size,
+            status,
+            session,
+            offset,
+        };
+        if let Some(stored) = self.usable_blob(caller, namespace, &file.sha256).await? {
+            if stored == file.size {
+                return Ok(answer(UploadStatus::Present, None, stored));
+            }
+            return Err(Error::invalid(&file.path, format!("the bytes of this digest are {stored} long")));
+        }
+        let session = match self.open_session(caller, namespace, file).await? {
+            Some(session) => session,
+            None => self.create_session(caller, namespace, file).await?,
+        };
+        let offset = Checkpoint::of(&session)?.received;
+        Ok(answer(UploadStatus::Upload, Some(session.id), offset))
+    }
+
+    async fn open_session(
+        &self,
+        caller: &Caller,
+        namespace: &str,
+        file: &FileSpec,
+    ) -> Result<Option<upload_session::Model>> {
+        Ok(upload_session::Entity::find()
+            .filter(upload_session::Column::Namespace.eq(namespace))
+            .filter(upload_session::Column::Sha256.eq(file.sha256.as_str()))
+            .filter(upload_session::Column::CreatedBy.eq(caller.subject()))
+            .filter(upload_session::Column::Size.eq(size_i64(file.size)?))
+            .filter(upload_session::Column::ExpiresAt.gt(now_ms()))
+            .order_by_desc(upload_session::Column::Received)
+            .one(&self.db)
+            .await?)
+    }
+
+    /// The row is written before the first byte, so the sweeper finds whatever follows.
+    async fn create_session(
+        &self,
+        caller: &Caller,
+        namespace: &str,
+        file: &FileSpec,
+    ) -> Result<upload_session::Model> {
+        let start = Checkpoint::start();
+        let row = upload_session::ActiveModel {
+            id: Set(Uuid::now_v7().to_string()),
+            namespace: Set(namespace.to_owned()),
+            sha256: Set(file.sha256.to_string()),
+            size: Set(size_i64(file.size)?),
+            storage_key: Set(BlobStore::new_key()),
+            multipart_id: Set(None),
+            parts: Set("[]".to_owned()),
+            received: Set(0),
+            hasher_state: Set(start.hasher_state),
+            writer: Set(None),
+            created_by: Set(caller.subject().to_owned()),
+            created_at: Set(now_ms()),
+            expires_at: Set(now_ms() + self.settings.upload_session_ttl_ms),
+        };
+        Ok(row.insert(&self.db).await?)
+    }
+
+    /// Where a session stands; only its creator may ask.
+    pub async fn upload_state(&self, caller: &Caller, id: &str) -> Result<UploadState> {
+        let session = self.own_session(caller, id).await?;
+        state(&session, Checkpoint::of(&session)?.received, false)
+    }
+
+    /// Ends a session and discards its bytes.
+    pub async fn abort_upload(&self, caller: &Caller, id: &str) -> Result<()> {
+        let session = self.own_session(caller, id).await?;
+        self.drop_session(&session).await
+    }
+
+    pub(super) async fn drop_session(&self, session: &upload_session::Model) -> Result<()> {
+        discard(&self.blobs, &session.storage_key, session.multipart_id.as_ref()).await?;
+        upload_session::Entity::delete_by_id(&session.id).exec(&self.db).await?;
+        Ok(())
+    }
+
+    async fn own_session(&self, caller: &Caller, id: &str) -> Result<upload_session::Model> {
+        let session = upload_session::Entity::find_by_id(id).one(&self.db).await?;
+        session
+            .filter(|session| session.created_by == caller.subject() && session.expires_at > now_ms())
+            .ok_or_else(|| Error::NotFound(format!("upload {id}")))
+    }
+
+    /// Sends bytes from `offset` on. A broken connection keeps what arrived
+    /// ([`Error::Interrupted`]); the last byte verifies the digest and finishes the upload.
+    pub async fn write_upload<S>(&self, caller: &Caller, id: &str, offset: u64, body: S) -> Result<UploadState>
+    where
+        S: Stream<Item = std::io::Result<Bytes>>,
+    {
+        let session = self.own_session(caller, id).await?;
+        caller.require_writer(&session.namespace)?;
+        let from = Checkpoint::of(&session)?;
+        if offset != from.received {
+            return Err(Error::OffsetMismatch { current: from.received, requested: offset });
+        }
+        let size = size_u64(session.size)?;
+        let staging = Staging::open(&self.blobs, &session.storage_key, size, from).await?;
+        let writer = self.take_over(&session).await?;
+        self.stream_into(&session, &writer, staging, offset, body).await
+    }
+
+    async fn stream_into<S>(
+        &self,
+        session: &upload_session::Model,
+        writer: &str,
+        mut staging: Staging,
+        offset: u64,
+        body: S,
+    ) -> Result<UploadState>
+    where
+        S: Stream<Item = std::io::Result<Bytes>>,
+    {
+        let size = size_u64(session.size)?;
+        let mut received = offset;
+        let mut body = pin!(body);
+        let mut broken = false;
+        while let Some(chunk) = body.next().await {
+            let Ok(bytes) = chunk else {
+                broken = true;
+                break;
+            };
+            received += bytes.len() as u64;
+            if received > size {
+                return Err(Error::TooLong(size));
+            }
+            if let Some(checkpoint) = staging.write(bytes).await? {
+                self.save_checkpoint(session, writer, &checkpoint).await?;
+            }
+        }
+        if received == size && !broken {
+            return self.finish_upload(session, writer, staging.finish().await?).await;
+        }
+        let checkpoint = staging.pause().await?;
+        self.save_checkpoint(session, writer, &checkpoint).await?;
+        if broken {
+            return Err(Error::Interrupted(checkpoint.received));
+        }
+        state(session, checkpoint.received, false)
+    }
+
+    /// Makes this connection the session's writer; an earlier one can save nothing any more.
+    async fn take_over(&self, session: &upload_session::Model) -> Result<String> {
+        let writer = Uuid::new_v4().to_string();
+        let expires_at = now_ms() + self.settings.upload_session_ttl_ms;
+        let update = "UPDATE upload_session SET writer = ?, expires_at = ? WHERE id = ? AND received = ?";
+        let values = vec![
+            writer.clone().into(),
+            expires_at.into(),
+            session.id.clone().into(),
+            session.received.into(),
+        ];
+        match self.db.execute_raw(sql(&self.db, update, values)).await?.rows_affected() {
+            1 => Ok(writer),
+            _ => Err(Error::UploadBusy),
+        }
+    }
+
+    async fn save_checkpoint(&self, session: &upload_session::Model, writer: &str, to: &Checkpoint) -> Result<()> {
+        let update = "UPDATE upload_session SET received = ?, hasher_state = ?, multipart_id = ?, parts = ? \
+                      WHERE id = ? AND writer = ?";
+        let values = vec![
+            size_i64(to.received)?.into(),
+            to.hasher_state.clone().into(),
+            to.multipart_id.clone().into(),
+            serde_json::to_string(&to.parts)?.into(),
+            session.id.clone().into(),
+            writer.into(),
+        ];
+        match self.db.execute_raw(sql(&self.db, update, values)).await?.rows_affected() {
+            1 => Ok(()),
+            _ => Err(Error::UploadBusy),
+        }
+    }
+
+    async fn finish_upload(
+        &self,
+        session: &upload_session::Model,
+        writer: &str,
+        hasher: sha2::Sha256,
+    ) -> Result<UploadState> {
+        let expected: Sha256Digest = session.sha256.parse()?;
+        let actual = Sha256Digest::from_hasher(hasher);
+        if actual != expected {
+            self.drop_session(session).await?;
+            return Err(Error::DigestMismatch { expected, actual });
+        }
+        let kept = self.record_blob(session, writer, &expected).await?;
+        if !kept {
+            // The store had these bytes: the proof of possession counts, the second copy goes.
+            self.blobs.delete(&session.storage_key).await?;
+        }
+        state(session, size_u64(session.size)?, true)
+    }
+
+    /// The blob, the grant, the event and the end of the session, in one transaction.
+    /// Returns whether the uploaded object is the blob's object.
+    async fn record_blob(
+        &self,
+        session: &upload_session::Model,
+        writer: &str,
+        digest: &Sha256Digest,
+    ) -> Result<bool> {
+        let txn = begin(&self.db).await?;
+        let ended = upload_session::Entity::delete_many()
+            .filter(upload_session::Column::Id.eq(&session.id))
+            .filter(upload_session::Column::Writer.eq(writer))
+            .exec(&txn)
+            .await?;
+        if ended.rows_affected != 1 {
+            return Err(Error::UploadBusy);
+        }
+        let insert = "INSERT INTO blob (sha256, size, layout, storage_key, created_at) \
+                      VALUES (?, ?, 'whole', ?, ?) ON CONFLICT DO NOTHING";
+        let values =
+            vec![digest.as_str().into(), session.size.into(), session.storage_key.clone().into(), now_ms().into()];
+        let kept = txn.execute_raw(sql(&txn, insert, values)).await?.rows_affected() == 1;
+        grant(&txn, &session.namespace, digest, GrantSource::Uploaded).await?;
+        let event = Event::new("blob.uploaded", &session.created_by)
+            .detail("namespace", &session.namespace)
+            .detail("sha256", digest.as_str())
+            .detail("size", session.size)
+            .detail("stored_already", !kept);
+        audit::record(&txn, event).await?;
+        txn.commit().await?;
+        Ok(kept)
+    }
+
+    /// The size of a blob the caller may use in `namespace`; none without a right to it.
+    pub(crate) async fn usable_blob(
+        &self,
+        caller: &Caller,
+        namespace: &str,
+        digest: &Sha256Digest,
+    ) -> Result<Option<u64>> {
+        let Some(row) = blob::Entity::find_by_id(digest.as_str()).one(&self.db).await? else {
+            return Ok(None);
+        };
+        let granted = self.has_grant(namespace, digest).await? || self.may_read_blob(caller, digest).await?;
+        Ok(if granted { Some(size_u64(row.size)?) } else { None })
+    }
+
+    pub(crate) async fn has_grant(&self, namespace: &str, digest: &Sha256Digest) -> Result<bool> {
+        let found = crate::entity::blob_grant::Entity::find_by_id((namespace.to_owned(), digest.to_string()));
+        Ok(found.one(&self.db).await?.is_some())
+    }
+}
+
+fn state(session: &upload_session::Model, offset: u64, complete: bool) -> Result<UploadState> {
+    Ok(UploadState {
+        id: session.id.clone(),
+        sha256: session.sha256.parse()?,
+        size: size_u64(session.size)?,
+        offset,
+        complete,
+    })
+}
+
+fn size_i64(size: u64) -> Result<i64> {
+    i64::try_from(size).map_err(|_| Error::TooLarge { what: "the file".into(), limit: i64::MAX as u64 })
+}
+
+fn size_u64(size: i64) -> Result<u64> {
+    u64::try_from(size).map_err(|_| Error::Corrupt("negative size".into()))
+}

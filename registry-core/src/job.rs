@@ -1,0 +1,326 @@
+//! The job queue: a table, a lease and a fencing token.
+//!
+//! A job is enqueued inside the transaction of the change that needs it. A worker claims it
+//! under a lease that it renews; a worker that died loses the lease and another one claims
+//! the job. The token of the lease fences late results: completing a job fails unless the
+//! lease is still the worker's own. One claim serves PostgreSQL (`SKIP LOCKED`) and SQLite
+//! (immediate transactions).
+
+use sea_orm::sea_query::LockBehavior;
+use sea_orm::sea_query::LockType;
+use sea_orm::{
+    ActiveModelTrait, ColumnTrait, Condition, ConnectionTrait, DatabaseTransaction, EntityTrait, QueryFilter,
+    QueryOrder, QuerySelect, Set,
+};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use crate::access::Caller;
+use crate::audit::{self, Event};
+use crate::database::{begin, now_ms, sql};
+use crate::entity::job;
+use crate::error::{Error, Result};
+use crate::page::{Page, PageRequest};
+use crate::pipeline;
+use crate::registry::Registry;
+
+/// Attempts before a job is dead-lettered.
+pub const MAX_ATTEMPTS: i64 = 5;
+/// Back-off of the first retry; doubled for each further one.
+const FIRST_BACKOFF_MS: i64 = 2_000;
+const LONGEST_BACKOFF_MS: i64 = 10 * 60_000;
+const MAX_ERROR_CHARACTERS: usize = 2_000;
+
+/// What a job does.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Work {
+    /// Judge one stage of a revision.
+    Stage { revision: String, stage: verifier::evidence::Stage },
+    /// Decide anew about a content digest in a model, in every environment.
+    Decide { revision: String },
+}
+
+impl Work {
+    fn kind(&self) -> &'static str {
+        match self {
+            Self::Stage { stage, .. } => stage.as_str(),
+            Self::Decide { .. } => "decide",
+        }
+    }
+
+    fn dedup_key(&self) -> String {
+        match self {
+            Self::Stage { revision, stage } => format!("{}:{revision}", stage.as_str()),
+            Self::Decide { revision } => format!("decide:{revision}"),
+        }
+    }
+}
+
+/// A claimed job: the right to complete it, for as long as the lease lives.
+#[derive(Debug, Clone)]
+pub struct Lease {
+    pub job_id: String,
+    pub work: Work,
+    pub attempt: i64,
+    token: String,
+}
+
+/// Whether a job waits, runs, is done or needs a person.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum JobState {
+    Queued,
+    Running,
+    Done,
+    Dead,
+}
+
+impl JobState {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Queued => "queued",
+            Self::Running => "running",
+            Self::Done => "done",
+            Self::Dead => "dead",
+        }
+    }
+}
+
+/// A job as operators see it.
+#[derive(Debug, Clone)]
+pub struct JobInfo {
+    pub id: String,
+    pub kind: String,
+    pub revision: String,
+    pub state: String,
+    pub attempts: i64,
+    pub run_at: i64,
+    pub last_error: Option<String>,
+    pub created_at: i64,
+}
+
+/// Adds a job to the caller's transaction; one that already waits is enough.
+///
+/// A running one is not: it may have read its inputs before this change.
+pub(crate) async fn enqueue(txn: &impl ConnectionTrait, work: &Work) -> Result<()> {
+    let insert = "INSERT INTO job (id, kind, payload, dedup_key, state, attempts, max_attempts, run_at, created_at) \
+                  VALUES (?, ?, ?, ?, 'queued', 0, ?, ?, ?) ON CONFLICT DO NOTHING";
+    let now = now_ms();
+    let values = vec![
+        Uuid::now_v7().to_string().into(),
+        work.kind().into(),
+        serde_json::to_string(work)?.into(),
+        work.dedup_key().into(),
+        MAX_ATTEMPTS.into(),
+        now.into(),
+        now.into(),
+    ];
+    txn.execute_raw(sql(txn, insert, values)).await?;
+    Ok(())
+}
+
+/// Ends a job in the transaction that stores its result; fails if the lease was lost.
+pub(crate) async fn complete(txn: &DatabaseTransaction, lease: &Lease) -> Result<()> {
+    let update = "UPDATE job SET state = 'done', finished_at = ?, lease_token = NULL, lease_until = NULL \
+                  WHERE id = ? AND lease_token = ? AND state = 'running'";
+    let values = vec![now_ms().into(), lease.job_id.clone().into(), lease.token.clone().into()];
+    match txn.execute_raw(sql(txn, update, values)).await?.rows_affected() {
+        1 => Ok(()),
+        _ => Err(Error::LeaseLost),
+    }
+}
+
+impl Registry {
+    /// Claims the job that has been due longest, if one is due.
+    ///
+    /// A job whose lease ran out is due again; one that used up its attempts is dead-lettered
+    /// here, because its last worker cannot say so any more.
+    pub async fn claim_job(&self) -> Result<Option<Lease>> {
+        let txn = begin(&self.db).await?;
+        let Some(row) = due(&txn).await? else { return Ok(None) };
+        if row.attempts >= row.max_attempts {
+            let reason = row.last_error.clone().unwrap_or_else(|| "its worker died each time".to_owned());
+            bury(&txn, &row, &reason).await?;
+            txn.commit().await?;
+            return Ok(None);
+        }
+        let lease = take(&txn, row, self.settings.lease_ms).await?;
+        pipeline::mark_running(&txn, &lease.work).await?;
+        txn.commit().await?;
+        Ok(Some(lease))
+    }
+
+    /// Renews a lease; fails when it was lost.
+    pub async fn renew_lease(&self, lease: &Lease) -> Result<()> {
+        let update = "UPDATE job SET lease_until = ? WHERE id = ? AND lease_token = ? AND state = 'running'";
+        let until = now_ms() + self.settings.lease_ms;
+        let values = vec![until.into(), lease.job_id.clone().into(), lease.token.clone().into()];
+        match self.db.execute_raw(sql(&self.db, update, values)).await?.rows_affected() {
+            1 => Ok(()),
+            _ => Err(Error::LeaseLost),
+        }
+    }
+
+    /// Gives a job back unharmed, as a worker that shuts down does.
+    pub async fn release_job(&self, lease: &Lease) -> Result<()> {
+        let txn = begin(&self.db).await?;
+        let row = job::Entity::find_by_id(&lease.job_id).lock_exclusive().one(&txn).await?;
+        let Some(row) = row.filter(|row| row.lease_token.as_ref() == Some(&lease.token)) else {
+            return Err(Error::LeaseLost);
+        };
+        let attempts = row.attempts - 1;
+        requeue(&txn, row, attempts, now_ms(), None).await?;
+        pipeline::mark_pending(&txn, &lease.work).await?;
+        txn.commit().await?;
+        Ok(())
+    }
+
+    /// Records a failed attempt: retried with back-off, or dead-lettered after the last one.
+    pub async fn fail_job(&self, lease: &Lease, reason: &str) -> Result<()> {
+        let txn = begin(&self.db).await?;
+        let row = job::Entity::find_by_id(&lease.job_id).lock_exclusive().one(&txn).await?;
+        let Some(row) = row.filter(|row| row.lease_token.as_ref() == Some(&lease.token)) else {
+            return Err(Error::LeaseLost);
+        };
+        if row.attempts >= row.max_attempts {
+            bury(&txn, &row, reason).await?;
+        } else {
+            let backoff = FIRST_BACKOFF_MS.saturating_mul(1 << row.attempts.clamp(0, 30)).min(LONGEST_BACKOFF_MS);
+            let attempts = row.attempts;
+            requeue(&txn, row, attempts, now_ms() + backoff, Some(shortened(reason))).await?;
+            pipeline::mark_pending(&txn, &lease.work).await?;
+        }
+        txn.commit().await?;
+        Ok(())
+    }
+
+    /// Jobs in one state, oldest first.
+    pub async fn list_jobs(&self, caller: &Caller, state: JobState, page: &PageRequest) -> Result<Page<JobInfo>> {
+        caller.require_site_admin()?;
+        let mut query = job::Entity::find()
+            .filter(job::Column::State.eq(state.as_str()))
+            .order_by_asc(job::Column::Id)
+            .limit(page.limit + 1);
+        if let Some(after) = &page.cursor {
+            query = query.filter(job::Column::Id.gt(after.as_str()));
+        }
+        let rows = query.all(&self.db).await?.into_iter().map(job_info).collect::<Result<Vec<_>>>()?;
+        Ok(Page::cut(rows, page.limit, |job| job.id.clone()))
+    }
+
+    /// Gives a dead-lettered job a fresh set of attempts.
+    pub async fn retry_job(&self, caller: &Caller, id: &str) -> Result<()> {
+        caller.require_site_admin()?;
+        let txn = begin(&self.db).await?;
+        let row = job::Entity::find_by_id(id).lock_exclusive().one(&txn).await?;
+        let row = row.filter(|row| row.state == "dead").ok_or_else(|| Error::NotFound(format!("dead job {id}")))?;
+        let work: Work = serde_json::from_str(&row.payload)?;
+        enqueue(&txn, &work).await?;
+        pipeline::mark_pending(&txn, &work).await?;
+        let mut done: job::ActiveModel = row.into();
+        done.state = Set("done".to_owned());
+        done.update(&txn).await?;
+        audit::record(&txn, Event::new("job.retried", caller.subject()).detail("job", id)).await?;
+        txn.commit().await?;
+        Ok(())
+    }
+
+    /// Jobs per state, for metrics.
+    pub async fn job_counts(&self) -> Result<Vec<(String, i64)>> {
+        let query = "SELECT state, COUNT(*) AS number FROM job WHERE state <> 'done' GROUP BY state";
+        let rows = self.db.query_all_raw(sql(&self.db, query, vec![])).await?;
+        rows.iter().map(|row| Ok((row.try_get("", "state")?, row.try_get("", "number")?))).collect()
+    }
+}
+
+async fn due(txn: &DatabaseTransaction) -> Result<Option<job::Model>> {
+    let now = now_ms();
+    let queued = Condition::all().add(job::Column::State.eq("queued")).add(job::Column::RunAt.lte(now));
+    let expired = Condition::all().add(job::Column::State.eq("running")).add(job::Column::LeaseUntil.lt(now));
+    let query = job::Entity::find()
+        .filter(Condition::any().add(queued).add(expired))
+        .order_by_asc(job::Column::RunAt)
+        .order_by_asc(job::Column::Id)
+        .limit(1)
+        .lock_with_behavior(LockType::Update, LockBehavior::SkipLocked);
+    Ok(query.one(txn).await?)
+}
+
+async fn take(txn: &DatabaseTransaction, row: job::Model, lease_ms: i64) -> Result<Lease> {
+    let token = Uuid::new_v4().to_string();
+    let lease = Lease {
+        job_id: row.id.clone(),
+        work: serde_json::from_str(&row.payload)?,
+        attempt: row.attempts + 1,
+        token: token.clone(),
+    };
+    let mut change: job::ActiveModel = row.into();
+    change.state = Set("running".to_owned());
+    change.attempts = Set(lease.attempt);
+    change.lease_token = Set(Some(token));
+    change.lease_until = Set(Some(now_ms() + lease_ms));
+    change.update(txn).await?;
+    Ok(lease)
+}
+
+/// Puts a job back into the queue; if the same work was enqueued meanwhile, that one suffices.
+async fn requeue(
+    txn: &DatabaseTransaction,
+    row: job::Model,
+    attempts: i64,
+    run_at: i64,
+    error: Option<String>,
+) -> Result<()> {
+    let twin = job::Entity::find()
+        .filter(job::Column::DedupKey.eq(&row.dedup_key))
+        .filter(job::Column::State.eq("queued"))
+        .one(txn)
+        .await?;
+    let state = if twin.is_some() { "done" } else { "queued" };
+    let mut change: job::ActiveModel = row.into();
+    change.state = Set(state.to_owned());
+    change.attempts = Set(attempts);
+    change.run_at = Set(run_at);
+    if error.is_some() {
+        change.last_error = Set(error);
+    }
+    change.lease_token = Set(None);
+    change.lease_until = Set(None);
+    change.update(txn).await?;
+    Ok(())
+}
+
+/// Dead-letters a job: it stays visible and can be retried by a person.
+async fn bury(txn: &DatabaseTransaction, row: &job::Model, reason: &str) -> Result<()> {
+    let mut change: job::ActiveModel = row.clone().into();
+    change.state = Set("dead".to_owned());
+    change.last_error = Set(Some(shortened(reason)));
+    change.finished_at = Set(Some(now_ms()));
+    change.lease_token = Set(None);
+    change.lease_until = Set(None);
+    change.update(txn).await?;
+    pipeline::mark_dead(txn, &serde_json::from_str(&row.payload)?).await?;
+    let event = Event::new("job.dead_lettered", "weighhouse").detail("job", row.id.as_str());
+    audit::record(txn, event.detail("kind", row.kind.as_str())).await?;
+    Ok(())
+}
+
+fn shortened(reason: &str) -> String {
+    reason.chars().take(MAX_ERROR_CHARACTERS).collect()
+}
+
+fn job_info(row: job::Model) -> Result<JobInfo> {
+    let (Work::Stage { revision, .. } | Work::Decide { revision }) = serde_json::from_str(&row.payload)?;
+    Ok(JobInfo {
+        id: row.id,
+        kind: row.kind,
+        revision,
+        state: row.state,
+        attempts: row.attempts,
+        run_at: row.run_at,
+        last_error: row.last_error,
+        created_at: row.created_at,
+    })
+}

@@ -1,0 +1,161 @@
+//! Revisions: immutable sets of files, and the refs that move over them.
+
+mod commit;
+mod refs;
+
+pub use commit::{Commit, Committed, Expected};
+pub use refs::{Movement, Ref, RefKind};
+
+use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
+
+use crate::access::{Caller, Role};
+use crate::entity::{reference, revision, revision_file};
+use crate::error::{Error, Result};
+use crate::identity::{CommitId, FileSpec, Sha256Digest};
+use crate::model::ModelInfo;
+use crate::page::{Page, PageRequest};
+use crate::registry::Registry;
+
+/// One revision of a model.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Revision {
+    pub(crate) id: String,
+    pub model_id: String,
+    pub commit: CommitId,
+    pub content_digest: Sha256Digest,
+    pub parents: Vec<CommitId>,
+    pub author: String,
+    pub message: String,
+    /// Milliseconds since 1970.
+    pub created_at: i64,
+}
+
+impl TryFrom<revision::Model> for Revision {
+    type Error = Error;
+
+    fn try_from(row: revision::Model) -> Result<Self> {
+        Ok(Self {
+            id: row.id,
+            model_id: row.model_id,
+            commit: row.commit_id.parse()?,
+            content_digest: row.content_digest.parse()?,
+            parents: serde_json::from_str(&row.parents)?,
+            author: row.author,
+            message: row.message,
+            created_at: row.created_at,
+        })
+    }
+}
+
+impl Registry {
+    /// The revision that a branch, a tag or a full commit names.
+    pub async fn find_revision(&self, model: &ModelInfo, name: &str) -> Result<Revision> {
+        let row = match name.parse::<CommitId>() {
+            Ok(commit) => by_commit(&self.db, &model.id, &commit).await?,
+            Err(_) => by_ref(&self.db, &model.id, name).await?,
+        };
+        row.ok_or_else(|| Error::NotFound(format!("revision {name} of model {}", model.name)))?.try_into()
+    }
+
+    /// All files of a revision, sorted by path.
+    pub async fn revision_files(&self, revision: &Revision) -> Result<Vec<FileSpec>> {
+        files_of(&self.db, &revision.id).await
+    }
+
+    /// One file of a revision.
+    pub async fn revision_file(&self, revision: &Revision, path: &str) -> Result<FileSpec> {
+        let key = (revision.id.clone(), path.to_owned());
+        let row = revision_file::Entity::find_by_id(key).one(&self.db).await?;
+        let missing = || Error::NotFound(format!("file {path:?} in revision {}", revision.commit));
+        spec(row.ok_or_else(missing)?)
+    }
+
+    /// A model's revisions, newest first.
+    pub async fn list_revisions(&self, model: &ModelInfo, page: &PageRequest) -> Result<Page<Revision>> {
+        let mut query = revision::Entity::find()
+            .filter(revision::Column::ModelId.eq(&model.id))
+            .order_by_desc(revision::Column::Id)
+            .limit(page.limit + 1);
+        if let Some(before) = &page.cursor {
+            query = query.filter(revision::Column::Id.lt(before.as_str()));
+        }
+        let rows = query.all(&self.db).await?;
+        let revisions = rows.into_iter().map(Revision::try_from).collect::<Result<Vec<_>>>()?;
+        Ok(Page::cut(revisions, page.limit, |revision| revision.id.clone()))
+    }
+
+    /// Whether the caller may read some revision that holds these bytes.
+    pub(crate) async fn may_read_blob(&self, caller: &Caller, digest: &Sha256Digest) -> Result<bool> {
+        for revision in revisions_holding(&self.db, digest).await? {
+            let model = self.model_by_id(&revision.model_id).await?;
+            let visible = caller.may_see(&model.name.namespace, model.visibility);
+            if visible && self.may_read(caller, &model, &revision).await? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Whether the gate, or the right to write, lets the caller read a visible revision.
+    async fn may_read(&self, caller: &Caller, model: &ModelInfo, revision: &Revision) -> Result<bool> {
+        if caller.role_in(&model.name.namespace).is_some_and(|role| role >= Role::Writer) {
+            return Ok(true);
+        }
+        let decision = self.live_decision(model, revision, caller.environment()).await?;
+        Ok(decision.is_some_and(|decision| decision.allowed))
+    }
+}
+
+/// Revisions of models that still exist; bounded, because one is enough to answer.
+async fn revisions_holding(connection: &impl ConnectionTrait, digest: &Sha256Digest) -> Result<Vec<Revision>> {
+    let query = "SELECT DISTINCT r.* FROM revision r \
+                 JOIN revision_file f ON f.revision_id = r.id JOIN model m ON m.id = r.model_id \
+                 WHERE f.sha256 = ? AND m.deleted_at IS NULL ORDER BY r.id DESC LIMIT 100";
+    let statement = crate::database::sql(connection, query, vec![digest.as_str().into()]);
+    let rows = revision::Entity::find().from_raw_sql(statement).all(connection).await?;
+    rows.into_iter().map(Revision::try_from).collect()
+}
+
+async fn by_commit(
+    connection: &impl ConnectionTrait,
+    model_id: &str,
+    commit: &CommitId,
+) -> Result<Option<revision::Model>> {
+    let query = revision::Entity::find()
+        .filter(revision::Column::ModelId.eq(model_id))
+        .filter(revision::Column::CommitId.eq(commit.as_str()));
+    Ok(query.one(connection).await?)
+}
+
+/// Branches win over tags of the same name, as everywhere else.
+async fn by_ref(connection: &impl ConnectionTrait, model_id: &str, name: &str) -> Result<Option<revision::Model>> {
+    let row = reference::Entity::find()
+        .filter(reference::Column::ModelId.eq(model_id))
+        .filter(reference::Column::Name.eq(name))
+        .order_by_asc(reference::Column::Kind)
+        .one(connection)
+        .await?;
+    match row {
+        Some(row) => Ok(revision::Entity::find_by_id(row.revision_id).one(connection).await?),
+        None => Ok(None),
+    }
+}
+
+pub(crate) async fn revision_by_id(connection: &impl ConnectionTrait, id: &str) -> Result<Revision> {
+    let row = revision::Entity::find_by_id(id).one(connection).await?;
+    row.ok_or_else(|| Error::NotFound(format!("revision {id}")))?.try_into()
+}
+
+pub(crate) async fn files_of(connection: &impl ConnectionTrait, revision_id: &str) -> Result<Vec<FileSpec>> {
+    let rows = revision_file::Entity::find()
+        .filter(revision_file::Column::RevisionId.eq(revision_id))
+        .order_by_asc(revision_file::Column::Path)
+        .all(connection)
+        .await?;
+    rows.into_iter().map(spec).collect()
+}
+
+fn spec(row: revision_file::Model) -> Result<FileSpec> {
+    let size = u64::try_from(row.size).map_err(|_| Error::Corrupt("negative size".into()))?;
+    Ok(FileSpec { path: row.path, sha256: row.sha256.parse()?, size })
+}
