@@ -209,6 +209,7 @@ pub enum LicenseSource {
     ModelCard,
     LicenseText,
     GgufMetadata,
+    SafetensorsMetadata,
     Config,
     PackageMetadata,
 }

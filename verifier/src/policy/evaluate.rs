@@ -293,7 +293,7 @@ fn suggestion(reason: &Reason, sufficient: bool) -> Suggestion {
 
 fn check_uses(data: &PolicyData) -> Result<(), PolicyError> {
     let uses = data.environments.values().map(|environment| &environment.default_use);
-    uses.map(Use::check).collect::<Result<(), _>>().map_err(|error| PolicyError::Data(error.to_string()))
+    uses.into_iter().try_for_each(Use::check).map_err(|error| PolicyError::Data(error.to_string()))
 }
 
 fn source_digest(rego: &str, data_text: &str) -> String {

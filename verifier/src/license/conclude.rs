@@ -1,0 +1,206 @@
+//! From all statements to one conclusion, or to the reason why there is none.
+
+use super::LicenseInput;
+use super::expression::{Meaning, NO_ASSERTION};
+use super::openness::{self, Component, DataInformation, OpennessInput};
+use super::sources::{self, Sources, Statement};
+use super::terms::{self, State, Terms};
+use crate::evidence::{Finding, LicenseFacts, LicenseStatement, LicenseVerdict, SCHEMA_VERSION, Severity};
+
+/// Judges what the files of `input` say about licenses.
+pub fn judge(input: &LicenseInput<'_>) -> LicenseFacts {
+    let sources = sources::read(input);
+    let conclusion = conclude(&sources);
+    let mut findings = sources.findings.clone();
+    findings.extend(conclusion.finding(&sources));
+    // A source that could not be read may disagree with those that could.
+    let in_doubt = findings.iter().any(needs_person);
+    let concluded = match &conclusion {
+        Conclusion::One(expression) if !in_doubt => expression.clone(),
+        _ => NO_ASSERTION.to_owned(),
+    };
+    let terms = terms::of(&concluded);
+    findings.extend(term_findings(&concluded, terms, &sources));
+    LicenseFacts {
+        schema_version: SCHEMA_VERSION,
+        verdict: verdict(&conclusion, &findings),
+        openness: openness::assess(&release(input, &sources, &concluded)),
+        declared: records(sources.declared),
+        detected: records(sources.detected),
+        license_class: terms.class.map(str::to_owned),
+        provisional: terms.provisional,
+        concluded,
+        findings,
+    }
+}
+
+/// What the statements amount to.
+enum Conclusion {
+    /// No file speaks of a license.
+    Nothing,
+    One(String),
+    /// Statements that cannot both be true.
+    Conflict(Box<(LicenseStatement, LicenseStatement)>),
+    /// No statement names one license; this is one of them.
+    Unresolved(Box<LicenseStatement>),
+    /// Several dated texts fit.
+    Several(Vec<String>),
+}
+
+fn conclude(sources: &Sources) -> Conclusion {
+    // Texts first: they are exact, and declarations are checked against them.
+    let statements: Vec<&Statement> = sources.detected.iter().chain(&sources.declared).collect();
+    let Some(first) = statements.first() else { return Conclusion::Nothing };
+    let candidates = match narrow(&statements) {
+        Ok(candidates) => candidates,
+        Err((left, right)) => return Conclusion::Conflict(Box::new((left.record.clone(), right.record.clone()))),
+    };
+    let unrecognized = statements.iter().find(|statement| statement.meaning == Meaning::Unrecognized);
+    match (unrecognized, candidates.as_slice()) {
+        (Some(statement), _) => Conclusion::Unresolved(Box::new(statement.record.clone())),
+        (None, []) => Conclusion::Unresolved(Box::new(first.record.clone())),
+        (None, several) if several.iter().filter(|id| id.starts_with("LicenseRef-")).count() > 1 => {
+            Conclusion::Several(several.to_vec())
+        }
+        (None, [likeliest, ..]) => Conclusion::One(likeliest.clone()),
+    }
+}
+
+/// The expressions that every statement allows, or two statements that exclude each other.
+fn narrow<'s>(statements: &[&'s Statement]) -> Result<Vec<String>, (&'s Statement, &'s Statement)> {
+    let mut narrowed: Option<(Vec<String>, &Statement)> = None;
+    for statement in statements {
+        let Meaning::OneOf(candidates) = &statement.meaning else { continue };
+        let remaining: Vec<String> = match &narrowed {
+            None => candidates.clone(),
+            Some((before, _)) => before.iter().filter(|id| candidates.contains(id)).cloned().collect(),
+        };
+        match narrowed {
+            Some((_, other)) if remaining.is_empty() => return Err((other, statement)),
+            _ => narrowed = Some((remaining, statement)),
+        }
+    }
+    let Some((candidates, source)) = narrowed else { return Ok(Vec::new()) };
+    let fits = |statement: &&&Statement| match &statement.meaning {
+        Meaning::Family(prefixes) => !candidates.iter().any(|id| prefixes.iter().any(|prefix| id.starts_with(prefix))),
+        Meaning::OneOf(_) | Meaning::Elsewhere | Meaning::Unrecognized => false,
+    };
+    match statements.iter().find(fits) {
+        Some(family) => Err((source, family)),
+        None => Ok(candidates),
+    }
+}
+
+impl Conclusion {
+    fn finding(&self, sources: &Sources) -> Option<Finding> {
+        match self {
+            Self::One(_) => None,
+            // What could not be read is not what is not there.
+            Self::Nothing if !sources.findings.is_empty() => None,
+            Self::Nothing => Some(Finding::new(
+                "LICENSE_MISSING",
+                Severity::High,
+                "No file of the revision names a license.",
+                "ask the publisher for the license, and add it to README.md and LICENSE",
+            )),
+            Self::Conflict(statements) => Some(conflict(&statements.0, &statements.1)),
+            Self::Unresolved(statement) => Some(unresolved(statement)),
+            Self::Several(candidates) => Some(Finding::new(
+                "LICENSE_UNRESOLVED",
+                Severity::Medium,
+                format!("The words fit several licenses: {}.", candidates.join(", ")),
+                "add the license text as LICENSE",
+            )),
+        }
+    }
+}
+
+fn conflict(left: &LicenseStatement, right: &LicenseStatement) -> Finding {
+    let says = |statement: &LicenseStatement| {
+        let verb = if statement.score.is_some() { "holds the text of" } else { "declares" };
+        let license = if statement.expression == NO_ASSERTION { &statement.text } else { &statement.expression };
+        format!("{} {verb} {license}", statement.path)
+    };
+    let detail = format!("{}, while {}.", says(left), says(right));
+    Finding::new(
+        "LICENSE_CONFLICT",
+        Severity::High,
+        detail,
+        "ask the publisher which license applies, and correct the other",
+    )
+    .at(&right.path)
+}
+
+fn unresolved(statement: &LicenseStatement) -> Finding {
+    let words: String = statement.text.chars().take(80).collect();
+    let detail = format!("The words `{words}` do not name one license.");
+    Finding::new(
+        "LICENSE_UNRESOLVED",
+        Severity::Medium,
+        detail,
+        "name the license by its SPDX id, and add its text as LICENSE",
+    )
+    .at(&statement.path)
+}
+
+fn term_findings(concluded: &str, terms: Terms, sources: &Sources) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    if concluded == NO_ASSERTION {
+        return findings;
+    }
+    if terms.provisional {
+        let detail = format!("The catalog's facts about {concluded} come from secondary sources.");
+        findings.push(Finding::new(
+            "LICENSE_PROVISIONAL",
+            Severity::Medium,
+            detail,
+            "have a person read the license text",
+        ));
+    }
+    if terms.state == State::Unknown || terms.class.is_none() {
+        let detail = format!("The catalog does not describe {concluded}.");
+        findings.push(Finding::new(
+            "LICENSE_UNCLASSIFIED",
+            Severity::Medium,
+            detail,
+            "have a person read the license text",
+        ));
+    }
+    if !sources.has_license_text {
+        let detail = format!("The revision names {concluded} and does not hold its text.");
+        findings.push(Finding::new("LICENSE_TEXT_MISSING", Severity::Info, detail, "add the license text as LICENSE"));
+    }
+    findings
+}
+
+fn needs_person(finding: &Finding) -> bool {
+    finding.severity >= Severity::Medium
+}
+
+fn verdict(conclusion: &Conclusion, findings: &[Finding]) -> LicenseVerdict {
+    match conclusion {
+        Conclusion::Nothing if findings.iter().any(|finding| finding.code == "LICENSE_MISSING") => {
+            LicenseVerdict::Unlicensed
+        }
+        _ if findings.iter().any(needs_person) => LicenseVerdict::Review,
+        _ => LicenseVerdict::Agreed,
+    }
+}
+
+/// The components that the revision's own files show. Code, data and papers live elsewhere,
+/// so a revision alone never reaches a class of the framework.
+fn release(input: &LicenseInput<'_>, sources: &Sources, concluded: &str) -> OpennessInput {
+    let license = Some(concluded);
+    let mut components = Vec::new();
+    if input.has_weights {
+        components.push(Component::present("params_final", license));
+    }
+    if sources.has_card {
+        components.push(Component::present("model_card", license));
+    }
+    OpennessInput { api_access: input.api_access, data_information: DataInformation::None, components }
+}
+
+fn records(statements: Vec<Statement>) -> Vec<LicenseStatement> {
+    statements.into_iter().map(|statement| statement.record).collect()
+}

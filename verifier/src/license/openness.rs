@@ -1,0 +1,186 @@
+//! Where a model stands between closed and fully open.
+//!
+//! A deterministic algorithm over components and their licenses: the Model Openness
+//! Framework 1.0 as its tool computes it, OSAID 1.0 over the same components, and one word
+//! for people. Same input, same answer.
+
+use super::expression;
+use super::terms::{self, State};
+use crate::evidence::Openness;
+
+/// What is known of a model's release.
+#[derive(Debug, Clone, Default)]
+pub struct OpennessInput {
+    /// Whether the model can be used through an interface.
+    pub api_access: bool,
+    pub data_information: DataInformation,
+    pub components: Vec<Component>,
+}
+
+/// How much is published about the training data.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum DataInformation {
+    #[default]
+    None,
+    Partial,
+    /// The data sets are public, without a full description.
+    DatasetsPublic,
+    Complete,
+}
+
+impl DataInformation {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Partial => "partial",
+            Self::DatasetsPublic => "datasets-public",
+            Self::Complete => "complete",
+        }
+    }
+
+    /// The inverse of [`DataInformation::as_str`].
+    pub fn parse(name: &str) -> Option<Self> {
+        [Self::None, Self::Partial, Self::DatasetsPublic, Self::Complete].into_iter().find(|kind| kind.as_str() == name)
+    }
+}
+
+/// One component of a release, such as `params_final`.
+#[derive(Debug, Clone)]
+pub struct Component {
+    /// Name in the Model Openness Framework's vocabulary.
+    pub name: String,
+    pub present: bool,
+    /// License expression or the words of a card.
+    pub license: Option<String>,
+    /// Whether the component could be fetched and its digest matched.
+    pub verified: bool,
+}
+
+impl Component {
+    pub fn present(name: &str, license: Option<&str>) -> Self {
+        Self { name: name.to_owned(), present: true, license: license.map(str::to_owned), verified: true }
+    }
+}
+
+/// Required components by class of the framework; a class needs its own and all below.
+const MOF_CLASSES: [(u8, &[&str]); 3] = [
+    (3, &["architecture", "params_final", "evaluation_results", "model_card", "data_card", "technical_report"]),
+    (2, &["training_code", "inference_code", "evaluation_code", "evaluation_data"]),
+    (1, &["datasets", "preprocessing_code", "params_intermediate", "research_paper"]),
+];
+
+/// Components that OSAID 1.0 asks for besides data, in the order they are reported.
+const OSAID_COMPONENTS: [&str; 5] =
+    ["architecture", "params_final", "training_code", "preprocessing_code", "inference_code"];
+
+/// Classifies a release.
+pub fn assess(input: &OpennessInput) -> Openness {
+    let release = Release(input);
+    let osaid = release.osaid();
+    let access_class = if osaid == "conformant" { "fully-open" } else { release.access_class() };
+    let (mof_class, mof_next_gap) = release.mof();
+    Openness {
+        access_class: access_class.to_owned(),
+        mof_class,
+        mof_next_gap,
+        osaid: osaid.to_owned(),
+        eu_art53_2_candidate: release.is_open("params_final")
+            && (release.has("model_card") || release.has("technical_report")),
+        reasons: release.reasons(osaid),
+    }
+}
+
+struct Release<'a>(&'a OpennessInput);
+
+impl Release<'_> {
+    fn component(&self, name: &str) -> Option<&Component> {
+        self.0.components.iter().find(|component| component.name == name && component.present && component.verified)
+    }
+
+    fn has(&self, name: &str) -> bool {
+        self.component(name).is_some()
+    }
+
+    fn terms(&self, name: &str) -> Option<terms::Terms> {
+        let license = self.component(name)?.license.as_deref().unwrap_or_default();
+        let meaning = expression::meaning_of(license, None);
+        let normalized = meaning.expression();
+        Some(terms::of(if normalized == expression::NO_ASSERTION { license } else { normalized }))
+    }
+
+    fn is_open(&self, name: &str) -> bool {
+        self.terms(name).is_some_and(|terms| terms.state == State::Open)
+    }
+
+    fn access_class(&self) -> &'static str {
+        match self.terms("params_final") {
+            None if self.0.api_access => "open-access",
+            None => "closed",
+            Some(terms) => match terms.state {
+                State::Unlicensed | State::Unknown => "open-weight-unlicensed",
+                State::Restricted => "open-weight-restricted",
+                State::Open if terms.share_alike => "open-weight-copyleft",
+                State::Open => "open-weight-permissive",
+            },
+        }
+    }
+
+    fn data_is_sufficient(&self) -> bool {
+        self.0.data_information == DataInformation::Complete || self.is_open("datasets")
+    }
+
+    fn osaid(&self) -> &'static str {
+        if !OSAID_COMPONENTS.iter().all(|name| self.is_open(name)) {
+            return "not-conformant";
+        }
+        match self.0.data_information {
+            _ if self.data_is_sufficient() => "conformant",
+            DataInformation::Partial | DataInformation::DatasetsPublic => "undetermined",
+            DataInformation::None | DataInformation::Complete => "not-conformant",
+        }
+    }
+
+    /// The best class reached and what the next one lacks, sorted.
+    fn mof(&self) -> (u8, Vec<String>) {
+        let mut reached = 0;
+        for (class, required) in MOF_CLASSES {
+            let mut gap: Vec<String> =
+                required.iter().filter(|name| !self.satisfies(name)).map(|name| (*name).to_owned()).collect();
+            if !gap.is_empty() {
+                gap.sort();
+                return (reached, gap);
+            }
+            reached = class;
+        }
+        (reached, Vec::new())
+    }
+
+    /// A research paper stands in for the technical report.
+    fn satisfies(&self, name: &str) -> bool {
+        self.is_open(name) || (name == "technical_report" && self.is_open("research_paper"))
+    }
+
+    fn reasons(&self, osaid: &str) -> Vec<String> {
+        let mut reasons = Vec::new();
+        reasons.extend(self.parameter_reason());
+        let missing: Vec<&str> = OSAID_COMPONENTS.into_iter().filter(|name| !self.has(name)).collect();
+        if !missing.is_empty() {
+            reasons.push(format!("missing: {}", missing.join(", ")));
+        }
+        if osaid != "conformant" && !self.data_is_sufficient() {
+            reasons.push(format!("training data information: {}", self.0.data_information.as_str()));
+        }
+        reasons
+    }
+
+    fn parameter_reason(&self) -> Option<String> {
+        let Some(parameters) = self.component("params_final") else {
+            return Some("no verified final parameters".to_owned());
+        };
+        match (self.terms("params_final")?.state, parameters.license.as_deref()) {
+            (State::Open, _) => None,
+            (State::Restricted, Some(license)) => Some(format!("parameter license is not open terms: {license}")),
+            _ => Some("parameter license is unknown".to_owned()),
+        }
+    }
+}

@@ -1,0 +1,235 @@
+//! License judgement of whole revisions.
+
+#![expect(clippy::unwrap_used, reason = "a test helper fails by panicking")]
+
+use serde_json::{Map, Value, json};
+use verifier::evidence::{LicenseFacts, LicenseVerdict, Severity, Status};
+use verifier::license::{Content, LicenseDocument, LicenseInput, Role, judge};
+use weighhouse_tests::environment;
+
+const DIGEST: &str = "00";
+
+fn text<'a>(path: &'a str, text: &'a str) -> LicenseDocument<'a> {
+    LicenseDocument { path, digest: DIGEST, content: Content::Text(text) }
+}
+
+fn metadata<'a>(path: &'a str, metadata: &'a Map<String, Value>) -> LicenseDocument<'a> {
+    LicenseDocument { path, digest: DIGEST, content: Content::Metadata(metadata) }
+}
+
+fn object(value: Value) -> Map<String, Value> {
+    let Value::Object(map) = value else { panic!("not an object") };
+    map
+}
+
+fn judge_documents(documents: Vec<LicenseDocument<'_>>) -> LicenseFacts {
+    judge(&LicenseInput { documents, has_weights: true, api_access: false })
+}
+
+fn judge_card(front_matter: &str) -> LicenseFacts {
+    let card = format!("---\n{front_matter}\n---\n# Model\n");
+    judge_documents(vec![text("README.md", &card)])
+}
+
+/// The words of a license on SPDX's list, as the `spdx` crate holds them.
+fn spdx_text(id: &str) -> String {
+    spdx::detection::Store::load_inline().unwrap().get_original(id).unwrap().lines().join("\n")
+}
+
+fn codes(facts: &LicenseFacts) -> Vec<&str> {
+    facts.findings.iter().map(|finding| finding.code.as_str()).collect()
+}
+
+#[test]
+fn a_gguf_key_alone_is_enough_for_a_permissive_license() {
+    let facts = judge_documents(vec![metadata(
+        "SmolLM2-135M-Instruct.Q4_1.gguf",
+        &object(json!({"general.architecture": "llama", "general.license": "apache-2.0"})),
+    )]);
+    assert_eq!((facts.concluded.as_str(), facts.verdict), ("Apache-2.0", LicenseVerdict::Agreed));
+    assert_eq!(facts.license_class.as_deref(), Some("permissive"));
+    assert_eq!(facts.openness.access_class, "open-weight-permissive");
+    assert_eq!(codes(&facts), ["LICENSE_TEXT_MISSING"]);
+    assert_eq!(facts.findings[0].severity, Severity::Info);
+    assert_eq!(facts.declared[0].text, "apache-2.0");
+}
+
+#[test]
+fn a_revision_that_says_nothing_is_unlicensed() {
+    let facts = judge_documents(vec![metadata("a.gguf", &object(json!({"general.architecture": "llama"})))]);
+    assert_eq!((facts.concluded.as_str(), facts.verdict), ("NOASSERTION", LicenseVerdict::Unlicensed));
+    assert_eq!(facts.status(), Status::Failed);
+    assert_eq!(codes(&facts), ["LICENSE_MISSING"]);
+    assert_eq!(facts.openness.access_class, "open-weight-unlicensed");
+}
+
+#[test]
+fn sources_that_disagree_are_both_named_and_nothing_is_concluded() {
+    let card = "---\nlicense: apache-2.0\n---\n";
+    let facts = judge_documents(vec![
+        text("README.md", card),
+        metadata("a.gguf", &object(json!({"general.license": "llama3.1"}))),
+    ]);
+    assert_eq!((facts.concluded.as_str(), facts.verdict), ("NOASSERTION", LicenseVerdict::Review));
+    let conflict = facts.findings.iter().find(|finding| finding.code == "LICENSE_CONFLICT").unwrap();
+    for words in ["README.md", "Apache-2.0", "a.gguf", "LicenseRef-llama3.1"] {
+        assert!(conflict.detail.contains(words), "{}", conflict.detail);
+    }
+}
+
+#[test]
+fn family_tags_and_unknown_names_need_a_person() {
+    for front_matter in
+        ["license: gpl", "license: other", "license: other\nlicense_name: my-terms", "license: [mit, gpl-3.0]"]
+    {
+        let facts = judge_card(front_matter);
+        assert_eq!(facts.verdict, LicenseVerdict::Review, "{front_matter}");
+        assert_eq!(facts.concluded, "NOASSERTION", "{front_matter}");
+        assert_eq!(codes(&facts), ["LICENSE_UNRESOLVED"], "{front_matter}");
+    }
+}
+
+#[test]
+fn a_tag_of_several_dated_texts_needs_the_text() {
+    let facts = judge_card("license: gemma");
+    assert_eq!(codes(&facts), ["LICENSE_UNRESOLVED"]);
+    assert!(facts.findings[0].detail.contains("LicenseRef-gemma-2024-04-01"));
+}
+
+#[test]
+fn a_license_known_from_secondary_sources_is_provisional() {
+    let facts = judge_card("license: deepfloyd-if-license");
+    assert_eq!(facts.concluded, "LicenseRef-deepfloyd-if");
+    assert!(facts.provisional);
+    assert_eq!(facts.verdict, LicenseVerdict::Review);
+    assert!(codes(&facts).contains(&"LICENSE_PROVISIONAL"));
+}
+
+#[test]
+fn a_license_nobody_described_is_not_allowed_by_silence() {
+    let facts = judge_card("license: LicenseRef-my-company-1.0");
+    assert_eq!(facts.concluded, "LicenseRef-my-company-1.0");
+    assert_eq!((facts.license_class.as_deref(), facts.verdict), (None, LicenseVerdict::Review));
+    assert!(codes(&facts).contains(&"LICENSE_UNCLASSIFIED"));
+}
+
+#[test]
+fn a_card_that_cannot_be_read_blocks_a_conclusion() {
+    let facts = judge_documents(vec![
+        text("README.md", "---\nlicense: mit\nlicense: cc-by-nc-4.0\n---\n"),
+        metadata("a.gguf", &object(json!({"general.license": "mit"}))),
+    ]);
+    assert_eq!((facts.concluded.as_str(), facts.verdict), ("NOASSERTION", LicenseVerdict::Review));
+    assert_eq!(codes(&facts), ["LICENSE_SOURCE_INVALID"]);
+}
+
+#[test]
+fn a_text_too_long_to_read_is_not_a_missing_license() {
+    let document = LicenseDocument { path: "LICENSE", digest: DIGEST, content: Content::Unreadable };
+    let facts = judge_documents(vec![document]);
+    assert_eq!(facts.verdict, LicenseVerdict::Review);
+    assert_eq!(codes(&facts), ["LICENSE_SOURCE_UNREADABLE"]);
+}
+
+#[test]
+fn a_spdx_text_is_detected_and_narrows_the_tag() {
+    let facts = judge_documents(vec![
+        text("README.md", "---\nlicense: gpl-3.0\n---\n"),
+        text("LICENSE", &spdx_text("GPL-3.0-or-later")),
+    ]);
+    assert_eq!(facts.verdict, LicenseVerdict::Agreed, "{:?}", facts.findings);
+    assert!(facts.detected[0].score.unwrap() > 0.98);
+    assert_eq!(facts.openness.access_class, "open-weight-copyleft");
+    assert!(facts.findings.is_empty());
+}
+
+#[test]
+fn a_changed_text_is_never_taken_for_its_original() {
+    let apache = spdx_text("Apache-2.0");
+    let mit = spdx_text("MIT");
+    let changes = [
+        format!("{apache}\nYou may not use the Work for any commercial purpose without prior written permission."),
+        mit.replace("to deal in", "for non-commercial purposes only, to deal in"),
+        mit.lines().filter(|line| !line.contains("without restriction")).collect(),
+    ];
+    for changed in changes {
+        let facts = judge_documents(vec![text("LICENSE", &changed)]);
+        assert_eq!((facts.concluded.as_str(), facts.verdict), ("NOASSERTION", LicenseVerdict::Review), "{changed}");
+    }
+}
+
+#[test]
+fn a_declared_license_does_not_outweigh_a_changed_text() {
+    let changed = format!("{}\nResearch use only.", spdx_text("Apache-2.0"));
+    let facts = judge_documents(vec![text("README.md", "---\nlicense: apache-2.0\n---\n"), text("LICENSE", &changed)]);
+    assert_eq!(facts.concluded, "NOASSERTION");
+    assert!(codes(&facts).contains(&"LICENSE_TEXT_MODIFIED"), "{:?}", facts.findings);
+}
+
+#[test]
+fn apache_without_its_appendix_and_bsd_with_a_name_are_themselves() {
+    let apache = spdx_text("Apache-2.0");
+    let end = apache.to_lowercase().find("end of terms and conditions").unwrap();
+    let short = &apache[..end + "end of terms and conditions".len()];
+    let bsd = spdx_text("BSD-3-Clause")
+        .replace("copyright holder", "Example Labs")
+        .replace("COPYRIGHT HOLDER", "EXAMPLE LABS");
+    for (id, license) in [("Apache-2.0", short), ("BSD-3-Clause", &bsd)] {
+        let facts = judge_documents(vec![text("LICENSE", license)]);
+        assert_eq!(facts.concluded, id, "{:?}", facts.findings);
+    }
+}
+
+#[test]
+fn mit_with_its_copyright_line_filled_in_is_mit() {
+    let text_of_mit = format!("Copyright (c) 2026 Example Labs\n\n{}", spdx_text("MIT"));
+    let facts = judge_documents(vec![text("LICENSE", &text_of_mit)]);
+    assert_eq!((facts.concluded.as_str(), facts.verdict), ("MIT", LicenseVerdict::Agreed));
+}
+
+#[test]
+fn every_published_ai_license_text_is_told_apart_from_its_siblings() {
+    let Some(vectors) = environment::vectors() else { return };
+    for entry in fs_err::read_dir(vectors.join("license-texts")).unwrap() {
+        let path = entry.unwrap().path();
+        let id = path.file_stem().unwrap().to_str().unwrap().to_owned();
+        if id.ends_with(".use-policy") {
+            continue;
+        }
+        let license = fs_err::read_to_string(&path).unwrap();
+        // Another layout, and a holder's line above: the text is still that version's.
+        let rewrapped = license.split_whitespace().collect::<Vec<_>>().join("\n");
+        for variant in [license.clone(), rewrapped, format!("Downloaded from the publisher in 2026.\n\n{license}")] {
+            let facts = judge_documents(vec![text("LICENSE", &variant)]);
+            assert_eq!(facts.detected[0].expression, id, "{:?}", facts.findings);
+        }
+    }
+}
+
+#[test]
+fn a_llama_text_with_the_version_replaced_is_not_that_version() {
+    let Some(vectors) = environment::vectors() else { return };
+    let llama = fs_err::read_to_string(vectors.join("license-texts/LicenseRef-llama3.1.txt")).unwrap();
+    let renamed = llama.replace("3.1", "3.9").replace("July 23, 2024", "July 23, 2029");
+    let facts = judge_documents(vec![text("LICENSE", &renamed)]);
+    assert_eq!(facts.concluded, "NOASSERTION");
+    assert_eq!(codes(&facts), ["LICENSE_TEXT_MODIFIED", "LICENSE_UNRESOLVED"]);
+}
+
+#[test]
+fn a_use_policy_is_not_a_license_of_its_own() {
+    let Some(vectors) = environment::vectors() else { return };
+    let policy = fs_err::read_to_string(vectors.join("license-texts/LicenseRef-llama3.2.use-policy.txt")).unwrap();
+    let facts =
+        judge_documents(vec![text("README.md", "---\nlicense: llama3.2\n---\n"), text("LICENSE-USE-POLICY", &policy)]);
+    assert_eq!(facts.concluded, "LicenseRef-llama3.2", "{:?}", facts.findings);
+    assert_eq!(facts.openness.access_class, "open-weight-restricted");
+}
+
+#[test]
+fn only_files_at_the_top_speak_for_the_revision() {
+    assert_eq!(Role::of("LICENSE.md"), Some(Role::LicenseText));
+    assert_eq!(Role::of("third_party/LICENSE"), None);
+    assert_eq!(Role::of("README.md"), Some(Role::ModelCard));
+    assert_eq!(Role::of("NOTICE"), None);
+}
