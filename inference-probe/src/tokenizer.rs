@@ -60,6 +60,11 @@ const KNOWN_SPLITTERS: &[&str] = &[
     "llama4",
 ];
 
+/// Splitters whose rule leaves a line feed or tab between two words unmatched. shimmytok drops what a
+/// single rule does not match, so such characters are handed to it on their own.
+const SPLITTERS_WITH_GAPS: &[&str] =
+    &["gpt-2", "phi-2", "jina-es", "jina-de", "mpt", "olmo", "jais", "trillion", "granite-docling", "exaone4"];
+
 /// Texts of tokens that end a turn, which some files do not list among their special ids.
 const END_OF_TURN_TEXTS: &[&str] =
     &["<|im_end|>", "<|eot_id|>", "<|end|>", "<|endoftext|>", "<end_of_turn>", "<|end_of_text|>", "</s>"];
@@ -69,19 +74,24 @@ pub(crate) struct Tokenizer {
     begin: Option<String>,
     end: Option<String>,
     ends: Vec<u32>,
+    has_gaps: bool,
+    /// The tokens put before and after a document.
+    frame: (Vec<u32>, Vec<u32>),
 }
 
 impl Tokenizer {
     pub(crate) fn from_header(header: &Header) -> Result<Self, TokenizerError> {
         check_kind(header)?;
         let document = tokenizer_document(header);
-        let inner = Inner::from_bytes(&document).map_err(|error| TokenizerError::Broken(error.to_string()))?;
+        let inner = Inner::from_bytes(&document).map_err(broken)?;
         let mut ends: Vec<u32> = ["eos", "eot", "eom"].iter().filter_map(|name| special_id(header, name)).collect();
         ends.extend(END_OF_TURN_TEXTS.iter().filter_map(|text| inner.get_token(text)));
         ends.sort_unstable();
         ends.dedup();
         let text = |name: &str| Some(tokens(header).get(special_id(header, name)? as usize)?.clone());
-        Ok(Self { begin: text("bos"), end: text("eos"), ends, inner })
+        let has_gaps = SPLITTERS_WITH_GAPS.contains(&splitter(header)) && model(header) == Some("gpt2");
+        let frame = frame(&inner, special_id(header, "bos")).map_err(broken)?;
+        Ok(Self { begin: text("bos"), end: text("eos"), ends, has_gaps, frame, inner })
     }
 
     /// The number of entries of the vocabulary.
@@ -122,18 +132,58 @@ impl Tokenizer {
     }
 
     fn encode_with(&self, text: &str, add_special: bool, parse_special: bool) -> Result<Vec<u32>, TokenizerError> {
-        let options = EncodeOptions::with_parse_special(add_special, parse_special);
-        self.inner.encode_with_options(text, &options).map_err(|error| TokenizerError::Broken(error.to_string()))
+        let options = EncodeOptions::with_parse_special(false, parse_special);
+        let pieces = if self.has_gaps { split_at_gaps(text) } else { vec![text] };
+        let mut tokens = if add_special { self.frame.0.clone() } else { Vec::new() };
+        for piece in pieces {
+            tokens.extend(self.inner.encode_with_options(piece, &options).map_err(broken)?);
+        }
+        tokens.extend(self.frame.1.iter().filter(|_| add_special));
+        Ok(tokens)
     }
 
     pub(crate) fn decode(&self, tokens: &[u32]) -> Result<String, TokenizerError> {
-        self.inner.decode(tokens, false).map_err(|error| TokenizerError::Broken(error.to_string()))
+        self.inner.decode(tokens, false).map_err(broken)
     }
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "the shape that map_err wants")]
+fn broken(error: shimmytok::Error) -> TokenizerError {
+    TokenizerError::Broken(error.to_string())
+}
+
+/// What the tokenizer puts around an empty document, divided at the token that begins a text.
+fn frame(inner: &Inner, begin: Option<u32>) -> Result<(Vec<u32>, Vec<u32>), shimmytok::Error> {
+    let around = inner.encode("", true)?;
+    let begins = usize::from(begin.is_some() && around.first().copied() == begin);
+    Ok((around[..begins].to_vec(), around[begins..].to_vec()))
+}
+
+/// Cuts out each whitespace character, other than a space, that stands right before a word.
+fn split_at_gaps(text: &str) -> Vec<&str> {
+    let mut pieces = Vec::new();
+    let mut start = 0;
+    for ((index, character), (next_index, next)) in text.char_indices().zip(text.char_indices().skip(1)) {
+        if character.is_whitespace() && character != ' ' && !next.is_whitespace() {
+            pieces.extend([&text[start..index], &text[index..next_index]]);
+            start = next_index;
+        }
+    }
+    pieces.push(&text[start..]);
+    pieces
+}
+
+fn model(header: &Header) -> Option<&str> {
+    header.get("tokenizer.ggml.model").and_then(Value::as_str)
+}
+
+fn splitter(header: &Header) -> &str {
+    header.get("tokenizer.ggml.pre").and_then(Value::as_str).unwrap_or("default")
+}
+
 fn check_kind(header: &Header) -> Result<(), TokenizerError> {
-    let splitter = header.get("tokenizer.ggml.pre").and_then(Value::as_str).unwrap_or("default");
-    match header.get("tokenizer.ggml.model").and_then(Value::as_str) {
+    let splitter = splitter(header);
+    match model(header) {
         Some("llama") => Ok(()),
         Some("gpt2") if KNOWN_SPLITTERS.contains(&splitter) => Ok(()),
         Some("gpt2") => Err(TokenizerError::Unsupported(format!("`gpt2` with the splitter `{splitter}`"))),
@@ -204,4 +254,50 @@ fn append_array(entry: &mut Vec<u8>, kind: u32, length: usize, bytes: impl Itera
     append(entry, TYPE_ARRAY, &kind.to_le_bytes());
     entry.extend((length as u64).to_le_bytes());
     entry.extend(bytes);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::*;
+    use crate::checks::run::CALIBRATION_TEXT;
+
+    /// SmolLM2's tokenizer, or none, with a line that a skipped test leaves behind.
+    fn smollm2() -> Option<Tokenizer> {
+        let Some(folder) = std::env::var_os("WEIGHHOUSE_MODELS") else {
+            eprintln!("skipped: WEIGHHOUSE_MODELS is not set");
+            return None;
+        };
+        let path = PathBuf::from(folder).join("SmolLM2-135M-Instruct.Q4_1.gguf");
+        let source = verifier::FileReader::open(&path).unwrap();
+        let header = verifier::format::gguf::read_header(&source).unwrap();
+        Some(Tokenizer::from_header(&header).unwrap())
+    }
+
+    /// The ids that llama.cpp gives: digits one by one, no space put before the first word, runs of spaces kept.
+    #[test]
+    fn ids_are_those_of_llama_cpp() {
+        let Some(tokenizer) = smollm2() else { return };
+        assert_eq!(tokenizer.encode("system").unwrap(), [9690]);
+        assert_eq!(tokenizer.encode("  2024 café").unwrap(), [256, 34, 32, 34, 36, 37366]);
+        let calibration = tokenizer.encode_document(CALIBRATION_TEXT).unwrap();
+        assert_eq!(calibration.len(), 77);
+        assert_eq!(calibration[..8], [12615, 314, 1895, 327, 1029, 335, 2591, 30]);
+    }
+
+    #[test]
+    fn a_line_feed_before_a_word_is_cut_out_and_spaces_are_not() {
+        assert_eq!(split_at_gaps("a\nb"), ["a", "\n", "b"]);
+        assert_eq!(split_at_gaps("a \t\nb c\n"), ["a \t", "\n", "b c\n"]);
+        assert_eq!(split_at_gaps("a  b"), ["a  b"]);
+    }
+
+    #[test]
+    fn texts_of_special_tokens_are_tokens_in_a_chat_and_text_elsewhere() {
+        let Some(tokenizer) = smollm2() else { return };
+        assert_eq!(tokenizer.encode_chat("<|im_end|>").unwrap(), [2]);
+        assert!(tokenizer.encode("<|im_end|>").unwrap().len() > 1);
+        assert!(tokenizer.ends().contains(&2));
+    }
 }

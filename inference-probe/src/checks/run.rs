@@ -20,10 +20,10 @@ use crate::protocol::{self, Measurements};
 
 /// The text that every model has to predict. Changing it makes perplexities incomparable with those of
 /// earlier releases.
-const CALIBRATION_TEXT: &str = "The sun rose slowly over the hills, and the small village began to wake. \
-Smoke drifted from the chimneys as people lit their fires and made breakfast. In the market square, farmers \
-arranged their vegetables on wooden tables while children ran between the stalls. By noon the streets were full, \
-and the sound of voices and music could be heard from every window.";
+pub(crate) const CALIBRATION_TEXT: &str = "Water is essential for life on Earth. It covers about seventy percent of the \
+planet's surface, mostly in oceans and seas. Plants absorb water through their roots and use sunlight to turn carbon \
+dioxide into sugar and oxygen. Animals, including humans, need to drink water every day to stay healthy. When water \
+is heated it turns into steam, and when it is cooled it freezes into ice.";
 const GENERATED_TOKENS: usize = 64;
 
 /// Perplexity from which a model does not predict English, for any vocabulary.
@@ -57,24 +57,23 @@ pub(crate) fn check(
     measured.load_milliseconds = Some(protocol::milliseconds(started.elapsed()));
     let text = calibration_tokens(file, structure, language)?;
     let prediction = generate::predict(&decoder, &text).map_err(stop)?;
-    let mut findings = judge_prediction(&prediction, header, structure);
+    let findings = judge_prediction(&prediction, header, structure);
     measured.calibration = Some(calibration(text.len(), prediction));
+    let mut warnings = stop_if_fatal(file, findings)?;
     let ends = language.tokenizer.ends();
     let generate = || generate::continue_greedily(&decoder, &language.prompt_tokens, ends, GENERATED_TOKENS);
     let (first, second) = (generate().map_err(stop)?, generate().map_err(stop)?);
-    findings.extend(judge_generation(&first, &second));
     measured.generation = Some(generation(language, &first, &second));
-    conclude(file, findings, &first)
-}
-
-fn conclude(file: &str, findings: Vec<Finding>, first: &Continuation) -> Result<Passed<()>, Stop> {
-    let findings = findings.into_iter().map(|finding| finding.at(file));
-    let (fatal, warnings): (Vec<_>, Vec<_>) = findings.partition(|finding| finding.severity >= Severity::High);
-    if !fatal.is_empty() {
-        return Err(Stop::failed(fatal));
-    }
+    warnings.extend(stop_if_fatal(file, judge_generation(&first, &second))?);
     let detail = format!("{} tokens generated twice with the same result", first.tokens.len());
     Ok(Passed::new((), detail, warnings))
+}
+
+/// The findings as warnings, unless one of them fails the model.
+fn stop_if_fatal(file: &str, findings: Vec<Finding>) -> Result<Vec<Finding>, Stop> {
+    let findings: Vec<Finding> = findings.into_iter().map(|finding| finding.at(file)).collect();
+    let is_fatal = findings.iter().any(|finding| finding.severity >= Severity::High);
+    if is_fatal { Err(Stop::failed(findings)) } else { Ok(findings) }
 }
 
 fn refused(file: &str, error: RunError) -> Stop {

@@ -291,3 +291,69 @@ impl GatedFeedForward {
         self.down.forward(&(gate * self.up.forward(state)?)?)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use verifier::format::gguf::read_header;
+    use weighhouse_tests::gguf::{TensorType, TinyLlama};
+
+    use super::*;
+
+    const TOKENS: [u32; 6] = [72, 101, 108, 108, 111, 33];
+
+    fn tiny(tensor_type: TensorType) -> Decoder {
+        let bytes = TinyLlama::new().tensor_type(tensor_type).build();
+        let header = read_header(&bytes).unwrap();
+        let architecture = Architecture::find("llama").unwrap();
+        let sizes = Hyperparameters::read(architecture, &header).unwrap();
+        Decoder::load(architecture, &sizes, &header, &bytes).unwrap()
+    }
+
+    fn last_row(decoder: &Decoder, tokens: &[u32], cache: &mut Cache) -> Vec<f32> {
+        let logits = decoder.forward(tokens, cache, Logits::Last).unwrap();
+        logits.squeeze(0).unwrap().to_vec1().unwrap()
+    }
+
+    fn greatest_difference(left: &[f32], right: &[f32]) -> f32 {
+        left.iter().zip(right).map(|(left, right)| (left - right).abs()).fold(0.0, f32::max)
+    }
+
+    #[test]
+    fn reading_token_by_token_gives_the_logits_of_reading_at_once() {
+        let decoder = tiny(TensorType::F32);
+        let at_once = last_row(&decoder, &TOKENS, &mut Cache::default());
+        let mut cache = Cache::default();
+        let one_by_one = TOKENS.map(|token| last_row(&decoder, &[token], &mut cache));
+        assert!(greatest_difference(&at_once, &one_by_one[5]) < 1e-4);
+        let mut cache = Cache::default();
+        last_row(&decoder, &TOKENS[..4], &mut cache);
+        assert!(greatest_difference(&at_once, &last_row(&decoder, &TOKENS[4..], &mut cache)) < 1e-4);
+    }
+
+    #[test]
+    fn a_position_does_not_see_those_after_it() {
+        let decoder = tiny(TensorType::F32);
+        let all = decoder.forward(&TOKENS, &mut Cache::default(), Logits::All).unwrap().to_vec2::<f32>().unwrap();
+        let prefix = last_row(&decoder, &TOKENS[..3], &mut Cache::default());
+        assert!(greatest_difference(&all[2], &prefix) < 1e-4);
+    }
+
+    #[test]
+    fn order_matters_to_attention() {
+        let decoder = tiny(TensorType::F32);
+        let swapped = [TOKENS[1], TOKENS[0], TOKENS[2], TOKENS[3], TOKENS[4], TOKENS[5]];
+        let (left, right) =
+            (last_row(&decoder, &TOKENS, &mut Cache::default()), last_row(&decoder, &swapped, &mut Cache::default()));
+        assert!(greatest_difference(&left, &right) > 1e-3);
+    }
+
+    #[test]
+    fn encodings_of_the_same_weights_agree() {
+        let exact = last_row(&tiny(TensorType::F32), &TOKENS, &mut Cache::default());
+        let scale = exact.iter().copied().fold(0.0_f32, |scale, logit| scale.max(logit.abs()));
+        for (tensor_type, tolerance) in [(TensorType::F16, 0.01), (TensorType::Q8_0, 0.05)] {
+            let row = last_row(&tiny(tensor_type), &TOKENS, &mut Cache::default());
+            assert!(greatest_difference(&exact, &row) < scale * tolerance, "{tensor_type:?}");
+        }
+    }
+}

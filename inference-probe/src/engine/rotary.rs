@@ -71,3 +71,52 @@ fn rotate_adjacent(heads: &Tensor, angles: &Angles) -> Result<Tensor> {
     let new_odd = (even.broadcast_mul(&angles.sines)? + odd.broadcast_mul(&angles.cosines)?)?;
     Tensor::stack(&[new_even, new_odd], 3)?.reshape((count, positions, dimensions))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sizes() -> Hyperparameters {
+        Hyperparameters {
+            block_count: 1,
+            embedding_length: 16,
+            feed_forward_length: 16,
+            head_count: 2,
+            key_value_head_count: 1,
+            head_length: 8,
+            rotary_dimensions: 4,
+            rotary_base: 10_000.0,
+            position_divisor: 1.0,
+            normalization_epsilon: 1e-5,
+            vocabulary_size: 10,
+            context_length: 100,
+        }
+    }
+
+    fn rotate(sizes: &Hyperparameters, divisors: Option<&[f32]>, position: usize) -> Vec<f32> {
+        let rotary = Rotary::new(RotaryPairs::Adjacent, sizes, divisors);
+        let head = Tensor::new(&[[[1.0_f32, 0.0, 1.0, 0.0, 5.0, 6.0, 7.0, 8.0]]], &Device::Cpu).unwrap();
+        let rotated = rotary.apply(&head, &rotary.angles(position, 1).unwrap()).unwrap();
+        rotated.flatten_all().unwrap().to_vec1().unwrap()
+    }
+
+    fn assert_close(left: &[f32], right: &[f32]) {
+        assert_eq!(left.len(), right.len());
+        assert!(left.iter().zip(right).all(|(a, b)| (a - b).abs() < 1e-6), "{left:?} {right:?}");
+    }
+
+    #[test]
+    fn adjacent_elements_turn_at_their_own_speed_and_the_rest_stays() {
+        // Speeds are 1 and 10000^(-2/4) = 0.01 radians for each position.
+        let (first, second) = (3.0_f32, 0.03_f32);
+        let expected = [first.cos(), first.sin(), second.cos(), second.sin(), 5.0, 6.0, 7.0, 8.0];
+        assert_close(&rotate(&sizes(), None, 3), &expected);
+    }
+
+    #[test]
+    fn linear_scaling_and_equal_divisors_slow_every_pair_down() {
+        let scaled = Hyperparameters { position_divisor: 2.0, ..sizes() };
+        assert_close(&rotate(&scaled, None, 6), &rotate(&sizes(), None, 3));
+        assert_close(&rotate(&sizes(), Some(&[2.0, 2.0]), 6), &rotate(&sizes(), None, 3));
+    }
+}

@@ -298,12 +298,18 @@ fn out_of_memory(request: &ProbeRequest) -> (&'static str, Severity, String, &'s
 }
 
 fn death(exit: ExitStatus, errors: &str) -> String {
-    let last_words = errors.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("no message");
-    let last_words = clean(last_words, 200);
+    let last_words = clean(last_words(errors), 200);
     match (exit.signal(), exit.code()) {
         (Some(signal), _) => format!("was ended by signal {signal} ({last_words})"),
         (None, Some(PANIC_EXIT_CODE)) => format!("panicked ({last_words})"),
         (None, Some(code)) => format!("ended with exit code {code} and no result ({last_words})"),
         (None, None) => "ended for an unknown reason".to_owned(),
     }
+}
+
+/// The message of a panic, which follows the line with its place, or else the last line.
+fn last_words(errors: &str) -> &str {
+    let mut lines = errors.lines().skip_while(|line| !line.contains(" panicked at ")).skip(1);
+    let message = lines.next().or_else(|| errors.lines().rev().find(|line| !line.trim().is_empty()));
+    message.unwrap_or("no message")
 }

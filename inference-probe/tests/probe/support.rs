@@ -8,28 +8,26 @@ use std::time::Duration;
 use inference_probe::{Limits, ProbeFile, ProbeRequest, run};
 use verifier::evidence::ProbeReport;
 
-pub const LIMITS: Limits = Limits { memory_bytes: 2 << 30, wall: Duration::from_secs(300), threads: 2 };
+pub(crate) const LIMITS: Limits = Limits { memory_bytes: 2 << 30, wall: Duration::from_secs(300), threads: 2 };
 
 /// Probes one file below `limits`.
-pub fn probe_file(path: &Path, limits: Limits) -> ProbeReport {
+pub(crate) fn probe_file(path: &Path, limits: Limits) -> ProbeReport {
     let name = path.file_name().unwrap().to_str().unwrap().to_owned();
     probe(vec![ProbeFile { name, file: File::open(path).unwrap() }], limits)
 }
 
 /// Probes a file with the given content.
-#[allow(dead_code, reason = "not every test file probes bytes")]
-pub fn probe_bytes(name: &str, bytes: &[u8]) -> ProbeReport {
+pub(crate) fn probe_bytes(name: &str, bytes: &[u8]) -> ProbeReport {
     let mut file = tempfile::NamedTempFile::new().unwrap();
     file.write_all(bytes).unwrap();
     probe(vec![ProbeFile { name: name.to_owned(), file: file.reopen().unwrap() }], LIMITS)
 }
 
-pub fn probe(files: Vec<ProbeFile>, limits: Limits) -> ProbeReport {
+pub(crate) fn probe(files: Vec<ProbeFile>, limits: Limits) -> ProbeReport {
     let executable = env!("CARGO_BIN_EXE_probe-worker").into();
     run(&ProbeRequest { executable, arguments: Vec::new(), files, limits, cancelled: None })
 }
 
-#[allow(dead_code, reason = "not every test file looks at codes")]
-pub fn codes(report: &ProbeReport) -> Vec<&str> {
+pub(crate) fn codes(report: &ProbeReport) -> Vec<&str> {
     report.findings.iter().map(|finding| finding.code.as_str()).collect()
 }

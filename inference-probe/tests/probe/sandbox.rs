@@ -1,7 +1,5 @@
 //! A worker that tries to break out, floods, lies, hangs or dies gets nowhere, and the report says what it did.
 
-#![allow(clippy::unwrap_used, clippy::expect_used)]
-
 use std::net::TcpListener;
 use std::process::{Command, ExitStatus};
 use std::sync::Arc;

