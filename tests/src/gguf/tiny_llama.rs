@@ -42,7 +42,8 @@ pub struct TinyLlama {
     pub license: Option<String>,
     /// Value of `tokenizer.chat_template`; none leaves the key out.
     pub chat_template: Option<String>,
-    /// Type of all matrices; norms are always F32.
+    /// Type of all matrices; norms are always F32. Rows are one block wide, which the format
+    /// allows for Q4_1 but candle's arithmetic does not: such a file loads and does not run.
     pub tensor_type: TensorType,
     /// Width of the feed-forward layers, a multiple of 32. At the default of 32 every type
     /// gives a file below 100 KB; 64 tells the two axes of these matrices apart.
