@@ -75,7 +75,6 @@ fn failure(error: &Error) -> TemplateError {
 }
 
 /// How templates refuse a conversation that they do not support.
-#[expect(clippy::needless_pass_by_value, reason = "minijinja passes arguments of functions by value")]
 fn raise_exception(message: String) -> Result<String, Error> {
     Err(Error::new(ErrorKind::InvalidOperation, message))
 }

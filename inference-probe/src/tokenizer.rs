@@ -258,18 +258,13 @@ fn append_array(entry: &mut Vec<u8>, kind: u32, length: usize, bytes: impl Itera
 
 #[cfg(test)]
 mod tests {
-    use std::path::PathBuf;
-
     use super::*;
     use crate::checks::run::CALIBRATION_TEXT;
 
-    /// SmolLM2's tokenizer, or none, with a line that a skipped test leaves behind.
+    /// SmolLM2's tokenizer, or none where the model is not on this machine.
     fn smollm2() -> Option<Tokenizer> {
-        let Some(folder) = std::env::var_os("WEIGHHOUSE_MODELS") else {
-            eprintln!("skipped: WEIGHHOUSE_MODELS is not set");
-            return None;
-        };
-        let path = PathBuf::from(folder).join("SmolLM2-135M-Instruct.Q4_1.gguf");
+        let folder = weighhouse_tests::environment::models()?;
+        let path = folder.join("SmolLM2-135M-Instruct.Q4_1.gguf");
         let source = verifier::FileReader::open(&path).unwrap();
         let header = verifier::format::gguf::read_header(&source).unwrap();
         Some(Tokenizer::from_header(&header).unwrap())

@@ -194,7 +194,7 @@ fn per_second(count: usize, time: Duration) -> f64 {
 /// SHA-256 over the ids as little-endian 32-bit numbers.
 fn token_digest(tokens: &[u32]) -> String {
     let digest = tokens.iter().fold(Sha256::new(), |hasher, token| hasher.chain_update(token.to_le_bytes()));
-    digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    hex::encode(digest.finalize())
 }
 
 #[cfg(test)]

@@ -71,7 +71,7 @@ mod tests {
 
     #[test]
     fn the_engine_version_is_the_one_in_the_lock_file() {
-        let lock = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.lock")).unwrap();
+        let lock = fs_err::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.lock")).unwrap();
         assert!(lock.contains(&format!("name = \"candle-core\"\nversion = \"{VERSION}\"")));
     }
 }

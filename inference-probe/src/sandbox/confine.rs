@@ -57,7 +57,7 @@ pub fn enter(bounds: ResourceBounds) -> Result<Confinement, ConfineError> {
 }
 
 fn thread_count() -> io::Result<usize> {
-    Ok(std::fs::read_dir("/proc/self/task")?.count())
+    Ok(fs_err::read_dir("/proc/self/task")?.count())
 }
 
 /// Lowers the resource limits; returns the names of those that could not be lowered.

@@ -113,7 +113,7 @@ fn watch(request: &ProbeRequest, mut child: Child) -> Ended {
     let interruption = loop {
         peak.update(child.id());
         let limit = reached_limit(request, deadline, &peak);
-        match limit.map_or_else(|| step(&output, &mut transcript), Err) {
+        match limit.map_or_else(|| step(output.as_ref(), &mut transcript), Err) {
             Ok(true) => {}
             Ok(false) => break None,
             Err(interruption) => break Some(interruption),
@@ -142,7 +142,7 @@ fn reached_limit(request: &ProbeRequest, deadline: Instant, peak: &PeakMemory) -
 }
 
 /// Takes one line, or waits for one watch interval; false when the output has ended.
-fn step(output: &Option<Receiver<Output>>, transcript: &mut Transcript) -> Result<bool, Interruption> {
+fn step(output: Option<&Receiver<Output>>, transcript: &mut Transcript) -> Result<bool, Interruption> {
     let Some(output) = output else { return Ok(false) };
     match output.recv_timeout(WATCH_INTERVAL) {
         Ok(Output::Line(line)) => transcript.add(&line).map(|()| true).map_err(Interruption::Protocol),
@@ -189,7 +189,7 @@ struct PeakMemory {
 
 impl PeakMemory {
     fn update(&mut self, process: u32) {
-        let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
+        let status = fs_err::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
         let mark = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
         let kibibytes = mark.and_then(|mark| mark.trim().strip_suffix("kB")?.trim().parse::<u64>().ok());
         self.bytes = self.bytes.max(kibibytes.map(|kibibytes| kibibytes * 1024));

@@ -240,8 +240,8 @@ fn two_models_in_one_probe_are_unsupported() {
     let folder = tempfile::tempdir().unwrap();
     let files = ["a.gguf", "b.gguf"].map(|name| {
         let path = folder.path().join(name);
-        std::fs::write(&path, fluent().build()).unwrap();
-        inference_probe::ProbeFile { name: name.to_owned(), file: std::fs::File::open(&path).unwrap() }
+        fs_err::write(&path, fluent().build()).unwrap();
+        inference_probe::ProbeFile { name: name.to_owned(), file: fs_err::File::open(&path).unwrap().into_file() }
     });
     let report = probe(files.into(), LIMITS);
     assert_stops(&report, "L0", ProbeVerdict::Unsupported, "SEVERAL_MODELS");

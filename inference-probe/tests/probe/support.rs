@@ -1,6 +1,5 @@
 //! Probing bytes with the real worker.
 
-use std::fs::File;
 use std::io::Write;
 use std::path::Path;
 use std::time::Duration;
@@ -8,12 +7,12 @@ use std::time::Duration;
 use inference_probe::{Limits, ProbeFile, ProbeRequest, run};
 use verifier::evidence::ProbeReport;
 
-pub(crate) const LIMITS: Limits = Limits { memory_bytes: 2 << 30, wall: Duration::from_secs(300), threads: 2 };
+pub(crate) const LIMITS: Limits = Limits { memory_bytes: 2 << 30, wall: Duration::from_mins(5), threads: 2 };
 
 /// Probes one file below `limits`.
 pub(crate) fn probe_file(path: &Path, limits: Limits) -> ProbeReport {
     let name = path.file_name().unwrap().to_str().unwrap().to_owned();
-    probe(vec![ProbeFile { name, file: File::open(path).unwrap() }], limits)
+    probe(vec![ProbeFile { name, file: fs_err::File::open(path).unwrap().into_file() }], limits)
 }
 
 /// Probes a file with the given content.
