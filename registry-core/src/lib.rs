@@ -1,1 +1,41 @@
-//! Placeholder
+//! The registry itself: models, blobs, evidence, decisions, jobs, access and the audit log.
+//!
+//! Nothing here knows HTTP, pages or engines. Every state change, its audit event and the
+//! jobs it causes are one transaction; no object store is called inside one.
+
+mod access;
+mod audit;
+mod blob;
+mod catalog;
+mod database;
+mod entity;
+mod error;
+mod gate;
+mod identity;
+mod job;
+mod keys;
+mod model;
+mod page;
+mod pipeline;
+mod registry;
+mod revision;
+
+pub use access::{
+    Caller, EVERY_NAMESPACE, IssuedToken, Member, NewToken, Role, TokenInfo, Visibility,
+};
+pub use audit::{Access, AuditEntry, AuditReport, Checkpoint, Problem};
+pub use blob::{ByteRange, FileUpload, S3Settings, Storage, SweepReport, UploadState, UploadStatus};
+pub use catalog::{CatalogItem, CatalogQuery};
+pub use database::{connect, migrate, now_ms, pending_migrations, rfc3339};
+pub use error::{Error, Result};
+pub use gate::{Decision, Question};
+pub use identity::{
+    CommitId, FileSpec, MAX_FILES, ModelName, Sha256Digest, check_files, check_path, check_ref_name, content_digest,
+};
+pub use job::{JobInfo, JobState, Lease, Work};
+pub use keys::InstanceKeys;
+pub use model::{ModelChange, ModelInfo, ModelKind, NamePeriod};
+pub use page::{DEFAULT_LIMIT, MAX_LIMIT, Page, PageRequest};
+pub use pipeline::{JobOutcome, MAX_SIGNATURE_BYTES, ProbeFile, ProbeTask, StageState, StageView};
+pub use registry::{Opening, Registry, Settings};
+pub use revision::{Commit, Committed, Expected, Movement, Ref, RefKind, Revision};

@@ -10,7 +10,7 @@ mod store;
 mod sweep;
 mod upload;
 
-pub use read::{ByteRange, ObjectReader};
+pub use read::ByteRange;
 pub use store::{BlobStore, S3Settings, Storage};
 pub use sweep::SweepReport;
 pub use upload::{FileUpload, UploadState, UploadStatus};

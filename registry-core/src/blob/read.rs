@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
+use std::path::PathBuf;
 use std::sync::Mutex;
 
 use bytes::{Bytes, BytesMut};
@@ -60,8 +61,8 @@ impl Registry {
         let Layout::Whole { storage_key } = Layout::of(&row)?;
         match &self.blobs.kind {
             Kind::Local { folder } => {
-                let reader = verifier::FileReader::open(&folder.join(&storage_key))?;
-                Ok(Box::new(reader))
+                let size = u64::try_from(row.size).map_err(|_| Error::Corrupt("negative size".into()))?;
+                Ok(Box::new(LocalReader { path: folder.join(&storage_key), size }))
             }
             Kind::S3 { .. } => Ok(Box::new(ObjectReader::new(&self.blobs, &storage_key, row.size)?)),
         }
@@ -121,9 +122,27 @@ fn read_chunks(file: &mut File, range: ByteRange, sender: &mpsc::Sender<io::Resu
     Ok(())
 }
 
+/// A local object that is open only while it is read: a revision may have more files than a
+/// process may have descriptors.
+#[derive(Debug)]
+struct LocalReader {
+    path: PathBuf,
+    size: u64,
+}
+
+impl ReadAt for LocalReader {
+    fn size(&self) -> u64 {
+        self.size
+    }
+
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
+        verifier::FileReader::open(&self.path)?.read_at(offset, buffer)
+    }
+}
+
 /// An object in a remote store, read in blocks from a blocking thread.
 #[derive(Debug)]
-pub struct ObjectReader {
+struct ObjectReader {
     objects: std::sync::Arc<dyn ObjectStore>,
     path: Path,
     size: u64,

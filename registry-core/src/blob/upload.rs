@@ -308,7 +308,7 @@ impl Registry {
         let kept = txn.execute_raw(sql(&txn, insert, values)).await?.rows_affected() == 1;
         grant(&txn, &session.namespace, digest, GrantSource::Uploaded).await?;
         let event = Event::new("blob.uploaded", &session.created_by)
-            .detail("namespace", &session.namespace)
+            .detail("namespace", session.namespace.as_str())
             .detail("sha256", digest.as_str())
             .detail("size", session.size)
             .detail("stored_already", !kept);

@@ -1,0 +1,210 @@
+//! `serve` and `worker`: opening the registry and ending in order.
+
+use std::io::Write;
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::ExitCode;
+
+use actix_web::web;
+use registry_core::{InstanceKeys, Opening, Registry, S3Settings, Settings, Storage};
+use tokio::sync::watch;
+use tracing_subscriber::EnvFilter;
+use verifier::policy::Policy;
+use verifier::provenance::oms::TrustedKey;
+
+use super::output::{self, CliError};
+use crate::config::{self, Config, ConfigArguments, Loaded, LogFormat};
+use crate::server::{self, State};
+use crate::worker;
+
+/// Largest key, policy or policy data file, in bytes.
+const MAX_SMALL_FILE: u64 = 1 << 20;
+
+/// Runs the server until a signal.
+pub fn serve(arguments: &ConfigArguments) -> Result<ExitCode, CliError> {
+    let config = start_process(arguments)?;
+    runtime()?.block_on(async {
+        let listener = TcpListener::bind(config.server.listen)
+            .map_err(|error| CliError::Io(format!("cannot listen on {}", config.server.listen), error))?;
+        let registry = open(&config).await?;
+        announce(&config, &registry).await?;
+        let (stop, shutdown) = watch::channel(false);
+        let mut background = worker::start_housekeeping(&registry, &shutdown);
+        if config.worker.enabled {
+            background.extend(worker::start(&config, &registry, &shutdown)?);
+        }
+        let state = web::Data::new(State {
+            registry,
+            anonymous_read: config.server.anonymous_read,
+            public_url: config.server.public_url.clone(),
+            metrics: server::init_metrics().map_err(|error| CliError::Usage(error.to_string()))?,
+        });
+        let server = server::start(&config, state, listener)?;
+        let handle = server.handle();
+        let serving = tokio::spawn(server);
+        termination().await?;
+        tracing::info!("stopping: no new requests, running ones are finished");
+        handle.stop(true).await;
+        end(&stop, background).await;
+        serving.await.map_err(|error| CliError::Usage(error.to_string()))??;
+        Ok(ExitCode::SUCCESS)
+    })
+}
+
+/// Runs workers alone until a signal.
+pub fn worker(arguments: &ConfigArguments) -> Result<ExitCode, CliError> {
+    let config = start_process(arguments)?;
+    runtime()?.block_on(async {
+        let registry = open(&config).await?;
+        let (stop, shutdown) = watch::channel(false);
+        let mut background = worker::start_housekeeping(&registry, &shutdown);
+        background.extend(worker::start(&config, &registry, &shutdown)?);
+        tracing::info!("working");
+        termination().await?;
+        end(&stop, background).await;
+        Ok(ExitCode::SUCCESS)
+    })
+}
+
+/// Tells everything in the background to end and waits for it: jobs are given back and the
+/// last events are sequenced.
+async fn end(stop: &watch::Sender<bool>, background: Vec<tokio::task::JoinHandle<()>>) {
+    stop.send_replace(true);
+    for task in background {
+        if let Err(error) = task.await {
+            tracing::error!(%error, "background work ended badly");
+        }
+    }
+    tracing::info!("stopped");
+}
+
+fn start_process(arguments: &ConfigArguments) -> Result<Config, CliError> {
+    let config = Loaded::read(arguments)?.config;
+    init_log(&config.log);
+    // Libraries that speak TLS must find one provider, whichever is asked first.
+    if rustls::crypto::aws_lc_rs::default_provider().install_default().is_err() {
+        tracing::debug!("a TLS provider was installed already");
+    }
+    Ok(config)
+}
+
+fn init_log(log: &config::Log) {
+    let filter = EnvFilter::try_new(&log.level).unwrap_or_else(|_| EnvFilter::new("info"));
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match log.format {
+        LogFormat::Json => builder.json().flatten_event(true).init(),
+        LogFormat::Text => builder.with_target(false).init(),
+    }
+}
+
+pub(super) fn runtime() -> Result<tokio::runtime::Runtime, CliError> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| CliError::Io("cannot start".into(), error))
+}
+
+async fn termination() -> Result<(), CliError> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let listen = |kind| signal(kind).map_err(|error| CliError::Io("cannot listen for signals".into(), error));
+    let (mut terminate, mut interrupt) = (listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?);
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    Ok(())
+}
+
+/// Prints the address and, on an empty registry, the first administrator's token.
+async fn announce(config: &Config, registry: &Registry) -> Result<(), CliError> {
+    if let Some(issued) = registry.first_admin_token().await? {
+        output::text(&format!("First administrator's token, shown this once: {}\n", issued.secret));
+    }
+    output::text(&format!("Weighhouse listens on {}\n", config.server.public_url));
+    Ok(())
+}
+
+/// Opens the registry that the configuration describes.
+pub(super) async fn open(config: &Config) -> Result<Registry, CliError> {
+    fs_err::create_dir_all(&config.data_dir).map_err(|error| CliError::Io("cannot use the data folder".into(), error))?;
+    let opening = Opening {
+        database_url: config.database.url.reveal().to_owned(),
+        storage: storage(config),
+        keys: instance_keys(config)?,
+        policy: policy(config)?,
+        settings: settings(config)?,
+    };
+    Ok(Registry::open(opening).await?)
+}
+
+fn storage(config: &Config) -> Storage {
+    match &config.storage {
+        config::Storage::Local => Storage::Local(config.data_dir.join("objects")),
+        config::Storage::S3(s3) => Storage::S3(S3Settings {
+            bucket: s3.bucket.clone(),
+            region: s3.region.clone(),
+            endpoint: s3.endpoint.clone(),
+            access_key_id: s3.access_key_id.clone(),
+            secret_access_key: s3.secret_access_key.as_ref().map(|secret| secret.reveal().to_owned()),
+            allow_http: s3.allow_http,
+            prefix: s3.prefix.clone(),
+        }),
+    }
+}
+
+fn settings(config: &Config) -> Result<Settings, CliError> {
+    let hours = i64::try_from(config.upload.session_ttl_hours).unwrap_or(i64::MAX / 3_600_000);
+    let lease = i64::try_from(config.worker.lease_seconds).unwrap_or(i64::MAX / 1000);
+    let limits = worker::limits(config);
+    Ok(Settings {
+        default_environment: config.server.environment.clone(),
+        max_file_bytes: config.upload.max_file_bytes,
+        upload_session_ttl_ms: hours.saturating_mul(3_600_000),
+        lease_ms: lease.saturating_mul(1000),
+        trusted_keys: trusted_keys(config)?,
+        probe_version: inference_probe::VERSION.to_owned(),
+        probe_configuration: format!("memory={} wall={}", limits.memory_bytes, limits.wall.as_secs()),
+    })
+}
+
+fn trusted_keys(config: &Config) -> Result<Vec<TrustedKey>, CliError> {
+    let read = |key: &config::TrustedKey| {
+        let pem = output::read_small(&key.path, MAX_SMALL_FILE)?;
+        TrustedKey::from_pem(&key.name, &String::from_utf8_lossy(&pem))
+            .map_err(|error| CliError::Usage(format!("the trusted key {} is not usable: {error}", key.name)))
+    };
+    config.gate.trusted_keys.iter().map(read).collect()
+}
+
+fn policy(config: &Config) -> Result<Policy, CliError> {
+    let unusable = |error| CliError::Usage(format!("the policy is not usable: {error}"));
+    let Some(folder) = &config.gate.policy_dir else { return Policy::standard().map_err(unusable) };
+    let text = |name: &str| -> Result<String, CliError> {
+        Ok(String::from_utf8_lossy(&output::read_small(&folder.join(name), MAX_SMALL_FILE)?).into_owned())
+    };
+    Policy::compile(&text("policy.rego")?, &text("data.json")?).map_err(unusable)
+}
+
+/// The checkpoint key, made at first start, readable by its owner alone.
+fn instance_keys(config: &Config) -> Result<InstanceKeys, CliError> {
+    let folder = &config.keys.dir;
+    fs_err::create_dir_all(folder).map_err(|error| CliError::Io("cannot use the key folder".into(), error))?;
+    let (key, origin) = (folder.join("checkpoint.pk8"), folder.join("log-origin"));
+    if !key.exists() {
+        let name = format!("weighhouse/{}", uuid::Uuid::new_v4());
+        create_private(&origin, name.as_bytes())?;
+        create_private(&key, &InstanceKeys::generate()?)?;
+    }
+    let document = output::read_small(&key, MAX_SMALL_FILE)?;
+    let origin = output::read_small(&origin, MAX_SMALL_FILE)?;
+    Ok(InstanceKeys::new(&document, String::from_utf8_lossy(&origin).trim())?)
+}
+
+fn create_private(path: &Path, content: &[u8]) -> Result<(), CliError> {
+    use fs_err::os::unix::fs::OpenOptionsExt;
+    let failed = |error| CliError::Io("cannot write a key".into(), error);
+    let mut options = fs_err::OpenOptions::new();
+    options.write(true).create(true).truncate(true).mode(0o600);
+    let mut file = options.open(path).map_err(failed)?;
+    file.write_all(content).and_then(|()| file.sync_all()).map_err(failed)
+}

@@ -1,0 +1,107 @@
+//! Who calls, and whether the route lets them in.
+//!
+//! Every route states a [`Permission`] when it is registered; the guard made from it runs
+//! before the handler and leaves the [`Caller`] for it. A handler on a route without a guard
+//! finds no caller and fails, so a forgotten permission cannot go unnoticed.
+
+use actix_web::body::{EitherBody, MessageBody};
+use actix_web::dev::{Payload, ServiceRequest, ServiceResponse};
+use actix_web::http::header;
+use actix_web::middleware::Next;
+use actix_web::{FromRequest, HttpMessage, HttpRequest, ResponseError, web};
+use registry_core::{Caller, Role};
+
+use super::State;
+use super::problem::Failure;
+
+/// Name of the cookie that holds a browser's token.
+pub(crate) const SESSION_COOKIE: &str = "weighhouse_session";
+
+/// What a route asks of its caller before the handler looks at namespaces.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Permission {
+    /// Nothing. The list of public routes is reviewed by a test.
+    Public,
+    /// Read what is visible: anyone where anonymous readers are allowed, else any token.
+    Read,
+    /// A token of at least this scope.
+    Scope(Role),
+}
+
+/// The caller of a guarded route.
+pub(crate) struct Actor(pub(crate) Caller);
+
+impl FromRequest for Actor {
+    type Error = Failure;
+    type Future = std::future::Ready<Result<Self, Failure>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let caller = request.extensions().get::<Caller>().cloned();
+        let missing = || Failure::Core(registry_core::Error::Internal("a route without a permission".into()));
+        std::future::ready(caller.map(Self).ok_or_else(missing))
+    }
+}
+
+/// The guard of a route: authenticates, checks the permission and leaves the caller behind.
+///
+/// A refusal is an answer, not an error, so that it is logged and counted like any other.
+pub(crate) async fn guard<B: MessageBody>(
+    permission: Permission,
+    request: ServiceRequest,
+    next: Next<B>,
+) -> Result<ServiceResponse<EitherBody<B>>, actix_web::Error> {
+    match admit(permission, &request).await {
+        Ok(caller) => {
+            request.extensions_mut().insert(caller);
+            Ok(next.call(request).await?.map_into_left_body())
+        }
+        Err(failure) => Ok(request.into_response(failure.error_response()).map_into_right_body()),
+    }
+}
+
+async fn admit(permission: Permission, request: &ServiceRequest) -> Result<Caller, Failure> {
+    let state = request.app_data::<web::Data<State>>().cloned();
+    let state = state.ok_or_else(|| Failure::Core(registry_core::Error::Internal("no state".into())))?;
+    let client = request.headers().get(header::USER_AGENT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let caller = authenticate(&state, request, permission).await?.with_client(client);
+    check(&state, permission, &caller)?;
+    Ok(caller)
+}
+
+async fn authenticate(state: &State, request: &ServiceRequest, permission: Permission) -> Result<Caller, Failure> {
+    let anonymous = || Caller::anonymous(&state.registry.settings().default_environment);
+    let Some(secret) = presented_token(request)? else { return Ok(anonymous()) };
+    match state.registry.authenticate(&secret).await? {
+        Some(caller) => Ok(caller),
+        // An ended session must still reach the sign-in page.
+        None if permission == Permission::Public => Ok(anonymous()),
+        None => Err(Failure::Unauthenticated("The token is unknown, expired or revoked.")),
+    }
+}
+
+/// The bearer token, or a browser's cookie.
+fn presented_token(request: &ServiceRequest) -> Result<Option<String>, Failure> {
+    let Some(value) = request.headers().get(header::AUTHORIZATION) else {
+        return Ok(request.cookie(SESSION_COOKIE).map(|cookie| cookie.value().to_owned()));
+    };
+    let token = value.to_str().ok().and_then(|text| text.strip_prefix("Bearer ")).map(str::trim);
+    match token {
+        Some(token) => Ok(Some(token.to_owned())),
+        None => Err(Failure::Unauthenticated("The Authorization header must be of the form: Bearer hf_…")),
+    }
+}
+
+fn check(state: &State, permission: Permission, caller: &Caller) -> Result<(), Failure> {
+    match permission {
+        Permission::Public => Ok(()),
+        Permission::Read if !caller.is_anonymous() || state.anonymous_read => Ok(()),
+        Permission::Read | Permission::Scope(_) if caller.is_anonymous() => {
+            Err(Failure::Unauthenticated("This needs a token: Authorization: Bearer hf_…"))
+        }
+        Permission::Scope(role) if caller.scope().is_none_or(|scope| scope < role) => {
+            let detail = format!("this needs a token with the scope {role}");
+            Err(Failure::Core(registry_core::Error::Forbidden(detail)))
+        }
+        Permission::Read | Permission::Scope(_) => Ok(()),
+    }
+}

@@ -1,0 +1,74 @@
+//! The HTTP server: state, routes, limits and life cycle.
+
+pub(crate) mod access;
+pub(crate) mod operations;
+pub(crate) mod problem;
+pub(crate) mod routes;
+mod telemetry;
+
+use std::net::TcpListener;
+use std::time::Duration;
+
+use actix_web::http::StatusCode;
+use actix_web::middleware::from_fn;
+use actix_web::{App, HttpServer, web};
+use registry_core::Registry;
+
+pub(crate) use telemetry::init_metrics;
+
+use self::problem::Failure;
+use crate::config::Config;
+
+/// Largest JSON document, in bytes: a commit of 100,000 files fits.
+const MAX_JSON_BYTES: usize = 64 << 20;
+const MAX_FORM_BYTES: usize = 64 << 10;
+
+/// What handlers share.
+pub(crate) struct State {
+    pub(crate) registry: Registry,
+    pub(crate) anonymous_read: bool,
+    /// Without a slash at its end.
+    pub(crate) public_url: String,
+    pub(crate) metrics: metrics_exporter_prometheus::PrometheusHandle,
+}
+
+/// Serves until the returned handle is told to stop.
+pub(crate) fn start(config: &Config, state: web::Data<State>, listener: TcpListener) -> std::io::Result<actix_web::dev::Server> {
+    let server = HttpServer::new(move || {
+        App::new()
+            .app_data(state.clone())
+            .app_data(json_config())
+            .app_data(query_config())
+            .app_data(path_config())
+            .app_data(web::FormConfig::default().limit(MAX_FORM_BYTES))
+            .wrap(from_fn(telemetry::observe))
+            .configure(|config| routes::all().configure(config))
+            .configure(operations::swagger)
+            .default_service(web::route().to(not_found))
+    })
+    .workers(config.server.workers)
+    .shutdown_timeout(config.server.shutdown_grace_seconds)
+    .client_request_timeout(Duration::from_secs(30))
+    .disable_signals();
+    Ok(server.listen(listener)?.run())
+}
+
+async fn not_found() -> Result<actix_web::HttpResponse, Failure> {
+    Err(Failure::Request(StatusCode::NOT_FOUND, "no-such-route", "No route has this path.".into()))
+}
+
+fn json_config() -> web::JsonConfig {
+    web::JsonConfig::default().limit(MAX_JSON_BYTES).error_handler(|error, _| bad_request("invalid-json", &error))
+}
+
+fn query_config() -> web::QueryConfig {
+    web::QueryConfig::default().error_handler(|error, _| bad_request("invalid-query", &error))
+}
+
+fn path_config() -> web::PathConfig {
+    web::PathConfig::default().error_handler(|error, _| bad_request("invalid-path-parameter", &error))
+}
+
+fn bad_request(code: &'static str, error: &impl ToString) -> actix_web::Error {
+    Failure::Request(StatusCode::BAD_REQUEST, code, error.to_string()).into()
+}

@@ -1,0 +1,77 @@
+//! Health, metrics and the API's own documentation.
+
+use actix_web::http::Method;
+use actix_web::{HttpResponse, web};
+use serde::Serialize;
+use utoipa::ToSchema;
+use utoipa_swagger_ui::SwaggerUi;
+
+use super::State;
+use super::access::Permission;
+use super::problem::{Answer, Problem};
+use super::routes::RouteTable;
+use crate::openapi;
+
+pub(crate) fn routes(table: &mut RouteTable) {
+    table.add(Method::GET, "/healthz", Permission::Public, healthz);
+    table.add(Method::GET, "/readyz", Permission::Public, readyz);
+    table.add(Method::GET, "/metrics", Permission::Read, metrics_text);
+    table.add(Method::GET, "/openapi.json", Permission::Public, openapi_json);
+}
+
+/// Swagger UI out of the binary. Its files are static and say nothing about the registry.
+pub(crate) fn swagger(config: &mut web::ServiceConfig) {
+    let page = SwaggerUi::new("/docs/{_:.*}").config(utoipa_swagger_ui::Config::from("/openapi.json"));
+    config.service(page);
+}
+
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Health {
+    /// `ok` or `unavailable`.
+    status: &'static str,
+    version: &'static str,
+    /// The server's clock, RFC 3339: a wrong one makes certificates and tokens look expired.
+    time: String,
+}
+
+fn health(status: &'static str) -> Health {
+    let time = registry_core::rfc3339(registry_core::now_ms());
+    Health { status, version: env!("CARGO_PKG_VERSION"), time }
+}
+
+/// Whether the process lives.
+#[utoipa::path(get, path = "/healthz", tag = "operations", responses((status = 200, body = Health)))]
+pub(crate) async fn healthz() -> HttpResponse {
+    HttpResponse::Ok().json(health("ok"))
+}
+
+/// Whether database and store answer and the schema is current.
+#[utoipa::path(get, path = "/readyz", tag = "operations",
+    responses((status = 200, body = Health), (status = 503, body = Health)))]
+pub(crate) async fn readyz(state: web::Data<State>) -> HttpResponse {
+    match state.registry.check_ready().await {
+        Ok(()) => HttpResponse::Ok().json(health("ok")),
+        Err(error) => {
+            tracing::warn!(%error, "not ready");
+            HttpResponse::ServiceUnavailable().json(health("unavailable"))
+        }
+    }
+}
+
+/// Metrics in the text format of Prometheus.
+#[utoipa::path(get, path = "/metrics", tag = "operations",
+    responses((status = 200, content_type = "text/plain", body = String), (status = 401, body = Problem)))]
+pub(crate) async fn metrics_text(state: web::Data<State>) -> Answer {
+    for (job_state, number) in state.registry.job_counts().await? {
+        #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
+        metrics::gauge!("weighhouse_jobs", "state" => job_state).set(number as f64);
+    }
+    Ok(HttpResponse::Ok().content_type("text/plain; version=0.0.4; charset=utf-8").body(state.metrics.render()))
+}
+
+/// This document.
+#[utoipa::path(get, path = "/openapi.json", tag = "operations",
+    responses((status = 200, content_type = "application/json", body = String)))]
+pub(crate) async fn openapi_json() -> HttpResponse {
+    HttpResponse::Ok().json(openapi::document())
+}

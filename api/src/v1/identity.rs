@@ -1,0 +1,125 @@
+//! Who the caller is, tokens, and roles in namespaces.
+
+use actix_web::{HttpResponse, web};
+use registry_core::{Error, NewToken, now_ms};
+use serde::Deserialize;
+
+use super::Data;
+use super::wire::{CreateToken, IssuedToken, Member, Page, PageQuery, Server, SetMember, Token, Whoami};
+use crate::server::access::Actor;
+use crate::server::problem::{Answer, Problem};
+
+/// Release, environments and policy of this server.
+#[utoipa::path(get, path = "/v1/server", tag = "identity",
+    responses((status = 200, body = Server), (status = 401, body = Problem)))]
+pub(crate) async fn server(state: Data, Actor(_): Actor) -> Answer {
+    let policy = state.registry.policy();
+    Ok(HttpResponse::Ok().json(Server {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        environments: state.registry.environments(),
+        default_environment: state.registry.settings().default_environment.clone(),
+        policy: policy.name().to_owned(),
+        policy_digest: policy.digest().to_owned(),
+    }))
+}
+
+/// Who the caller is and which environment's decisions bind them.
+#[utoipa::path(get, path = "/v1/whoami", tag = "identity",
+    responses((status = 200, body = Whoami), (status = 401, body = Problem)))]
+pub(crate) async fn whoami(Actor(caller): Actor) -> Answer {
+    Ok(HttpResponse::Ok().json(Whoami {
+        subject: caller.subject().to_owned(),
+        scope: caller.scope(),
+        environment: caller.environment().to_owned(),
+    }))
+}
+
+/// The caller's tokens; everyone's for an administrator of the whole registry.
+#[utoipa::path(get, path = "/v1/tokens", tag = "identity", params(PageQuery),
+    responses((status = 200, body = Page<Token>), (status = 401, body = Problem), (status = 422, body = Problem)))]
+pub(crate) async fn tokens(state: Data, Actor(caller): Actor, page: web::Query<PageQuery>) -> Answer {
+    let tokens = state.registry.list_tokens(&caller, &page.into_inner().parse()?).await?;
+    Ok(HttpResponse::Ok().json(Page::from_core(tokens, Token::from)))
+}
+
+/// Issues a token. Its secret is in this answer and nowhere else; a lost answer is mended by
+/// revoking the token and issuing another.
+#[utoipa::path(post, path = "/v1/tokens", tag = "identity", request_body = CreateToken,
+    responses((status = 201, body = IssuedToken), (status = 401, body = Problem), (status = 403, body = Problem),
+        (status = 422, body = Problem)))]
+pub(crate) async fn issue(state: Data, Actor(caller): Actor, body: web::Json<CreateToken>) -> Answer {
+    let body = body.into_inner();
+    let new = NewToken {
+        label: body.label,
+        subject: body.subject,
+        scope: body.scope,
+        namespaces: body.namespaces,
+        environment: body.environment,
+        expires_at: body.expires_in_seconds.map(end_of).transpose()?,
+    };
+    let issued = state.registry.issue_token(&caller, new).await?;
+    Ok(HttpResponse::Created().json(IssuedToken { token: issued.info.into(), secret: issued.secret }))
+}
+
+fn end_of(seconds: u64) -> Result<i64, Error> {
+    let milliseconds = i64::try_from(seconds).ok().and_then(|seconds| seconds.checked_mul(1000));
+    let end = milliseconds.and_then(|milliseconds| now_ms().checked_add(milliseconds));
+    // 200 years: beyond it a date is a mistake.
+    end.filter(|_| seconds > 0 && seconds <= 6_307_200_000)
+        .ok_or_else(|| Error::invalid("expires_in_seconds", "must be between 1 and 6307200000"))
+}
+
+/// Ends a token at once.
+#[utoipa::path(delete, path = "/v1/tokens/{id}", tag = "identity", params(("id" = String, Path)),
+    responses((status = 204), (status = 401, body = Problem), (status = 404, body = Problem)))]
+pub(crate) async fn revoke(state: Data, Actor(caller): Actor, id: web::Path<String>) -> Answer {
+    state.registry.revoke_token(&caller, &id).await?;
+    Ok(HttpResponse::NoContent().finish())
+}
+
+/// Members of a namespace; `*` stands for all namespaces.
+#[utoipa::path(get, path = "/v1/namespaces/{namespace}/members", tag = "identity",
+    params(("namespace" = String, Path), PageQuery),
+    responses((status = 200, body = Page<Member>), (status = 401, body = Problem), (status = 403, body = Problem),
+        (status = 422, body = Problem)))]
+pub(crate) async fn members(
+    state: Data,
+    Actor(caller): Actor,
+    namespace: web::Path<String>,
+    page: web::Query<PageQuery>,
+) -> Answer {
+    let members = state.registry.list_members(&caller, &namespace, &page.into_inner().parse()?).await?;
+    Ok(HttpResponse::Ok().json(Page::from_core(members, Member::from)))
+}
+
+/// A member in a path.
+#[derive(Debug, Deserialize)]
+pub(crate) struct MemberPath {
+    namespace: String,
+    subject: String,
+}
+
+/// Gives a subject a role in a namespace.
+#[utoipa::path(put, path = "/v1/namespaces/{namespace}/members/{subject}", tag = "identity", request_body = SetMember,
+    params(("namespace" = String, Path), ("subject" = String, Path)),
+    responses((status = 204), (status = 401, body = Problem), (status = 403, body = Problem),
+        (status = 422, body = Problem)))]
+pub(crate) async fn set_member(
+    state: Data,
+    Actor(caller): Actor,
+    path: web::Path<MemberPath>,
+    body: web::Json<SetMember>,
+) -> Answer {
+    state.registry.assign_role(&caller, &path.namespace, &path.subject, Some(body.role)).await?;
+    Ok(HttpResponse::NoContent().finish())
+}
+
+/// Takes a subject's role in a namespace away.
+#[utoipa::path(delete, path = "/v1/namespaces/{namespace}/members/{subject}", tag = "identity",
+    params(("namespace" = String, Path), ("subject" = String, Path)),
+    responses((status = 204), (status = 401, body = Problem), (status = 403, body = Problem),
+        (status = 422, body = Problem)))]
+pub(crate) async fn remove_member(state: Data, Actor(caller): Actor, path: web::Path<MemberPath>) -> Answer {
+    state.registry.assign_role(&caller, &path.namespace, &path.subject, None).await?;
+    Ok(HttpResponse::NoContent().finish())
+}

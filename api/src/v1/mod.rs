@@ -1,0 +1,93 @@
+//! The native API. A handler parses, calls the core once and renders.
+
+pub(crate) mod files;
+pub(crate) mod governance;
+pub(crate) mod identity;
+pub(crate) mod models;
+pub(crate) mod refs;
+pub(crate) mod revisions;
+pub(crate) mod uploads;
+pub mod wire;
+
+use actix_web::http::Method;
+use actix_web::web;
+use registry_core::{ModelName, Role};
+use serde::Deserialize;
+
+use crate::server::access::Permission;
+use crate::server::routes::RouteTable;
+
+const READ: Permission = Permission::Read;
+const WRITE: Permission = Permission::Scope(Role::Writer);
+const MAINTAIN: Permission = Permission::Scope(Role::Maintainer);
+const ADMINISTER: Permission = Permission::Scope(Role::Admin);
+const ANY_TOKEN: Permission = Permission::Scope(Role::Reader);
+
+pub(crate) fn routes(table: &mut RouteTable) {
+    let (get, post, put, patch, delete) = (Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE);
+    table.add(get.clone(), "/v1/server", READ, identity::server);
+    table.add(get.clone(), "/v1/whoami", READ, identity::whoami);
+    table.add(get.clone(), "/v1/models", READ, models::list);
+    table.add(post.clone(), "/v1/models", WRITE, models::create);
+    table.add(get.clone(), "/v1/models/{namespace}/{name}", READ, models::show);
+    table.add(patch, "/v1/models/{namespace}/{name}", MAINTAIN, models::change);
+    table.add(delete.clone(), "/v1/models/{namespace}/{name}", MAINTAIN, models::remove);
+    table.add(post.clone(), "/v1/models/{namespace}/{name}/uploads", WRITE, uploads::declare);
+    table.add(get.clone(), "/v1/uploads/{id}", WRITE, uploads::show);
+    table.add(put.clone(), "/v1/uploads/{id}", WRITE, uploads::send);
+    table.add(delete.clone(), "/v1/uploads/{id}", WRITE, uploads::abort);
+    table.add(post.clone(), "/v1/models/{namespace}/{name}/commits", WRITE, revisions::commit);
+    table.add(get.clone(), "/v1/models/{namespace}/{name}/revisions", READ, revisions::list);
+    table.add(get.clone(), "/v1/models/{namespace}/{name}/revisions/{revision}", READ, revisions::show);
+    let signatures = "/v1/models/{namespace}/{name}/revisions/{revision}/signatures";
+    table.add(post.clone(), signatures, WRITE, revisions::attach_signature);
+    let file = "/v1/models/{namespace}/{name}/revisions/{revision}/files/{path:.*}";
+    table.add(get.clone(), file, READ, files::download);
+    table.add(get.clone(), "/v1/models/{namespace}/{name}/refs", READ, refs::list);
+    table.add(put.clone(), "/v1/models/{namespace}/{name}/refs/{kind}/{ref}", WRITE, refs::set);
+    table.add(delete.clone(), "/v1/models/{namespace}/{name}/refs/{kind}/{ref}", MAINTAIN, refs::remove);
+    table.add(get.clone(), "/v1/models/{namespace}/{name}/refs/{kind}/{ref}/history", READ, refs::history);
+    table.add(get.clone(), "/v1/models/{namespace}/{name}/events", MAINTAIN, governance::model_events);
+    table.add(post.clone(), "/v1/gate", READ, governance::gate);
+    table.add(get.clone(), "/v1/decisions/{id}", READ, governance::decision);
+    table.add(get.clone(), "/v1/jobs", ADMINISTER, governance::jobs);
+    table.add(post.clone(), "/v1/jobs/{id}/retry", ADMINISTER, governance::retry);
+    table.add(get.clone(), "/v1/audit/events", ADMINISTER, governance::events);
+    table.add(get.clone(), "/v1/audit/checkpoint", READ, governance::checkpoint);
+    table.add(post.clone(), "/v1/audit/verify", ADMINISTER, governance::verify);
+    table.add(get.clone(), "/v1/tokens", ANY_TOKEN, identity::tokens);
+    table.add(post, "/v1/tokens", ANY_TOKEN, identity::issue);
+    table.add(delete.clone(), "/v1/tokens/{id}", ANY_TOKEN, identity::revoke);
+    table.add(get, "/v1/namespaces/{namespace}/members", ADMINISTER, identity::members);
+    table.add(put, "/v1/namespaces/{namespace}/members/{subject}", ADMINISTER, identity::set_member);
+    table.add(delete, "/v1/namespaces/{namespace}/members/{subject}", ADMINISTER, identity::remove_member);
+}
+
+/// The model in a path.
+#[derive(Debug, Deserialize)]
+pub(crate) struct ModelPath {
+    namespace: String,
+    name: String,
+}
+
+impl ModelPath {
+    fn name(&self) -> registry_core::Result<ModelName> {
+        format!("{}/{}", self.namespace, self.name).parse()
+    }
+}
+
+/// A model's revision in a path.
+#[derive(Debug, Deserialize)]
+pub(crate) struct RevisionPath {
+    namespace: String,
+    name: String,
+    revision: String,
+}
+
+impl RevisionPath {
+    fn name(&self) -> registry_core::Result<ModelName> {
+        format!("{}/{}", self.namespace, self.name).parse()
+    }
+}
+
+type Data = web::Data<crate::server::State>;

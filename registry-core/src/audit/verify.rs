@@ -1,0 +1,205 @@
+//! Proving the whole log: every leaf from its event, every head from its leaves.
+
+use std::collections::BTreeMap;
+
+use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect};
+use serde::Serialize;
+use utoipa::ToSchema;
+use verifier::provenance::transparency::{self, Frontier, merkle};
+
+use super::access_log::{batch_digest, batch_entries};
+use super::{Leaf, person_hash};
+use crate::entity::{audit_checkpoint, audit_event, audit_leaf, audit_person};
+use crate::error::Result;
+use crate::registry::Registry;
+
+const BATCH: u64 = 1000;
+/// Problems listed; the rest are counted.
+const MAX_PROBLEMS: usize = 100;
+
+/// The result of verifying the log.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, ToSchema)]
+pub struct AuditReport {
+    /// Leaves whose events were hashed again.
+    pub leaves: u64,
+    /// Signed heads that were checked.
+    pub checkpoints: u64,
+    /// Events that were committed but have no place in the tree yet.
+    pub unsequenced: u64,
+    pub problem_count: u64,
+    /// The first problems found.
+    pub problems: Vec<Problem>,
+}
+
+impl AuditReport {
+    pub const fn is_intact(&self) -> bool {
+        self.problem_count == 0
+    }
+
+    fn add(&mut self, code: &'static str, detail: String) {
+        self.problem_count += 1;
+        if self.problems.len() < MAX_PROBLEMS {
+            self.problems.push(Problem { code, detail });
+        }
+    }
+}
+
+/// Something that is not as it was when it was signed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Problem {
+    /// UPPER_SNAKE.
+    pub code: &'static str,
+    pub detail: String,
+}
+
+impl Registry {
+    /// Recomputes the whole log and compares it with every signed head.
+    ///
+    /// `known` are checkpoints kept outside of the database: with one of them even a log whose
+    /// newest part was cut off together with its heads is found out.
+    pub async fn verify_audit_log(&self, known: &[String]) -> Result<AuditReport> {
+        let mut report = AuditReport::default();
+        let mut frontier = Frontier::new();
+        let mut heads = self.signed_heads(known, &mut report).await?;
+        let mut next = 0_i64;
+        loop {
+            let leaves = leaves_from(&self.db, next).await?;
+            let Some(last) = leaves.last() else { break };
+            let after = last.leaf_index + 1;
+            for leaf in &leaves {
+                if leaf.leaf_index != next {
+                    report.add("LEAF_MISSING", format!("leaf {next} is missing"));
+                }
+                next = leaf.leaf_index + 1;
+                self.check_leaf(leaf, &mut frontier, &mut report).await?;
+                check_head(&frontier, &mut heads, &mut report);
+            }
+            next = after;
+        }
+        for (size, _) in heads {
+            report.add("LOG_TRUNCATED", format!("a signed head covers {size} leaves, but the log has {}", report.leaves));
+        }
+        self.check_unsequenced(&mut report).await?;
+        Ok(report)
+    }
+
+    /// Stored and given heads by size, after their signatures were checked.
+    async fn signed_heads(&self, known: &[String], report: &mut AuditReport) -> Result<BTreeMap<u64, Vec<Head>>> {
+        let rows = audit_checkpoint::Entity::find().order_by_asc(audit_checkpoint::Column::TreeSize).all(&self.db);
+        let mut heads: BTreeMap<u64, Vec<Head>> = BTreeMap::new();
+        for row in rows.await? {
+            report.checkpoints += 1;
+            let head = self.open_head(&row.note, report);
+            let size = u64::try_from(row.tree_size).unwrap_or_default();
+            if head.as_ref().is_some_and(|head| head.size != size || hex::encode(head.root) != row.root_hash) {
+                report.add("CHECKPOINT_CHANGED", format!("the checkpoint of size {size} is not what was signed"));
+            }
+            let root = head.map(|head| head.root);
+            heads.entry(size).or_default().push(Head { root, frontier: Some(row.frontier) });
+        }
+        for note in known {
+            if let Some(head) = self.open_head(note, report) {
+                heads.entry(head.size).or_default().push(Head { root: Some(head.root), frontier: None });
+            }
+        }
+        heads.remove(&0);
+        Ok(heads)
+    }
+
+    fn open_head(&self, note: &str, report: &mut AuditReport) -> Option<transparency::Checkpoint> {
+        match transparency::Checkpoint::open(note, self.keys.verifier()) {
+            Ok(head) => Some(head),
+            Err(error) => {
+                report.add("CHECKPOINT_SIGNATURE", error.to_string());
+                None
+            }
+        }
+    }
+
+    async fn check_leaf(
+        &self,
+        leaf: &audit_leaf::Model,
+        frontier: &mut Frontier,
+        report: &mut AuditReport,
+    ) -> Result<()> {
+        report.leaves += 1;
+        let index = leaf.leaf_index;
+        let Some(event) = audit_event::Entity::find_by_id(&leaf.event_id).one(&self.db).await? else {
+            report.add("EVENT_MISSING", format!("the event of leaf {index} is missing"));
+            return Ok(());
+        };
+        let hash = merkle::leaf_hash(event.body.as_bytes());
+        if hex::encode(hash) != leaf.leaf_hash {
+            report.add("EVENT_CHANGED", format!("event {} of leaf {index} is not what was logged", event.id));
+        }
+        if frontier.append(hash).is_err() {
+            report.add("LOG_TOO_LONG", format!("leaf {index} does not fit into the tree"));
+        }
+        match serde_json::from_str::<Leaf>(&event.body) {
+            Ok(parsed) => self.check_event(&event, &parsed, report).await,
+            Err(error) => {
+                report.add("EVENT_UNREADABLE", format!("event {}: {error}", event.id));
+                Ok(())
+            }
+        }
+    }
+
+    /// The columns and rows beside the leaf must say what the leaf says.
+    async fn check_event(&self, event: &audit_event::Model, leaf: &Leaf, report: &mut AuditReport) -> Result<()> {
+        let same = leaf.id == event.id && leaf.kind == event.kind && leaf.at == event.occurred_at;
+        if !same || leaf.model != event.model_id || !event.sequenced {
+            report.add("EVENT_CHANGED", format!("the columns of event {} differ from its body", event.id));
+        }
+        let people = audit_person::Entity::find().filter(audit_person::Column::EventId.eq(&event.id));
+        for person in people.all(&self.db).await? {
+            if leaf.people.get(&person.field) != Some(&person_hash(&person.salt, &person.subject)) {
+                report.add("PERSON_CHANGED", format!("the {} of event {} was changed", person.field, event.id));
+            }
+        }
+        if leaf.kind == "access.batch" {
+            let entries = batch_entries(&self.db, &event.id).await?;
+            if leaf.details.get("sha256").and_then(|digest| digest.as_str()) != Some(&batch_digest(&entries)) {
+                report.add("ACCESS_CHANGED", format!("the reads bound by event {} were changed", event.id));
+            }
+        }
+        Ok(())
+    }
+
+    async fn check_unsequenced(&self, report: &mut AuditReport) -> Result<()> {
+        let waiting = audit_event::Entity::find().filter(audit_event::Column::Sequenced.eq(false));
+        report.unsequenced = waiting.count(&self.db).await?;
+        let logged = audit_event::Entity::find().filter(audit_event::Column::Sequenced.eq(true)).count(&self.db).await?;
+        if logged > report.leaves {
+            report.add("LEAF_MISSING", format!("{} logged events have no leaf", logged - report.leaves));
+        }
+        Ok(())
+    }
+}
+
+/// A head to be met on the way through the leaves.
+struct Head {
+    root: Option<merkle::Hash>,
+    frontier: Option<String>,
+}
+
+fn check_head(frontier: &Frontier, heads: &mut BTreeMap<u64, Vec<Head>>, report: &mut AuditReport) {
+    let size = frontier.size();
+    for head in heads.remove(&size).unwrap_or_default() {
+        if head.root.is_some_and(|root| root != frontier.root()) {
+            report.add("ROOT_MISMATCH", format!("the first {size} leaves do not have the signed root"));
+        }
+        let stored = head.frontier.map(|text| serde_json::from_str::<Frontier>(&text).ok());
+        if stored.is_some_and(|stored| stored.as_ref() != Some(frontier)) {
+            report.add("CHECKPOINT_CHANGED", format!("the stored frontier of size {size} is not that of the leaves"));
+        }
+    }
+}
+
+async fn leaves_from(connection: &impl ConnectionTrait, index: i64) -> Result<Vec<audit_leaf::Model>> {
+    Ok(audit_leaf::Entity::find()
+        .filter(audit_leaf::Column::LeafIndex.gte(index))
+        .order_by_asc(audit_leaf::Column::LeafIndex)
+        .limit(BATCH)
+        .all(connection)
+        .await?)
+}

@@ -1,0 +1,118 @@
+//! Running a job: the pure stages here, the probe by the worker that has an engine.
+
+use verifier::evidence::{Evidence, EvidenceInput, EvidenceKey, Inspection, Stage};
+use verifier::format::{self, FileEntry};
+use verifier::license::{self, DigestedFile};
+use verifier::{ReadAt, provenance};
+
+use super::probe::ProbeTask;
+use crate::error::{Error, Result};
+use crate::identity::{FileSpec, Sha256Digest};
+use crate::job::{Lease, Work};
+use crate::registry::Registry;
+use crate::revision::{Revision, files_of, revision_by_id};
+
+/// Versions of the stages' code: raised whenever their conclusions may change.
+const INSPECT_VERSION: &str = "inspect-1";
+const LICENSE_VERSION: &str = "license-1";
+const PROVENANCE_VERSION: &str = "provenance-1";
+
+/// What a claimed job came to.
+#[derive(Debug)]
+pub enum JobOutcome {
+    Done,
+    /// The worker has to run this probe and hand in its report.
+    Probe(Box<ProbeTask>),
+}
+
+impl Registry {
+    /// Runs a claimed job, up to the point where an engine is needed.
+    pub async fn run_job(&self, lease: &Lease) -> Result<JobOutcome> {
+        let (revision, stage) = match &lease.work {
+            Work::Decide { revision } => {
+                self.run_decide(lease, revision).await?;
+                return Ok(JobOutcome::Done);
+            }
+            Work::Stage { revision, stage } => (revision_by_id(&self.db, revision).await?, *stage),
+        };
+        let files = files_of(&self.db, &revision.id).await?;
+        if stage == Stage::Probe {
+            let task = self.plan_probe(lease, revision, &files).await?;
+            return Ok(task.map_or(JobOutcome::Done, |task| JobOutcome::Probe(Box::new(task))));
+        }
+        let key = self.stage_key(&revision, stage, &files).await?;
+        let evidence = match self.find_evidence(&key).await? {
+            Some(found) => found,
+            None => self.judge(&revision, stage, files).await?,
+        };
+        self.finish_stage(lease, &revision, &key, &evidence).await?;
+        Ok(JobOutcome::Done)
+    }
+
+    /// The identity of a stage's conclusion: what it reads and what it is told.
+    async fn stage_key(&self, revision: &Revision, stage: Stage, files: &[FileSpec]) -> Result<EvidenceKey> {
+        let mut inputs: Vec<EvidenceInput> =
+            files.iter().map(|file| EvidenceInput { role: file.path.clone(), digest: file.sha256.to_string() }).collect();
+        let mut configuration = String::new();
+        let version = match stage {
+            Stage::License => LICENSE_VERSION,
+            Stage::Provenance => {
+                let attached = self.signatures(revision).await?;
+                inputs.extend(attached.iter().map(|bundle| EvidenceInput {
+                    role: "attached signature".into(),
+                    digest: Sha256Digest::of(bundle).to_string(),
+                }));
+                for key in &self.settings.trusted_keys {
+                    configuration.push_str(&format!("{} {}\n", key.name(), key.digest()));
+                }
+                PROVENANCE_VERSION
+            }
+            Stage::Inspect | Stage::Probe => INSPECT_VERSION,
+        };
+        Ok(EvidenceKey::new(stage, version, Sha256Digest::of(configuration.as_bytes()).to_string(), inputs))
+    }
+
+    async fn judge(&self, revision: &Revision, stage: Stage, files: Vec<FileSpec>) -> Result<Evidence> {
+        let mut sources = Vec::with_capacity(files.len());
+        for file in files {
+            let reader = self.blob_reader(&file.sha256).await?;
+            sources.push(Source { file, reader });
+        }
+        let attached = self.signatures(revision).await?;
+        let inspection = self.inspection(revision).await?;
+        let settings = self.settings.clone();
+        let judged = tokio::task::spawn_blocking(move || match (stage, inspection) {
+            (Stage::License, Some(inspection)) => Ok(Evidence::License(judge_license(&sources, &inspection))),
+            (Stage::Provenance, _) => {
+                Ok(Evidence::Provenance(judge_provenance(&sources, &attached, &settings.trusted_keys)))
+            }
+            (Stage::Inspect, _) => Ok(Evidence::Inspect(inspect(&sources))),
+            (stage, _) => Err(Error::Corrupt(format!("the stage {} has no inspection to start from", stage.as_str()))),
+        });
+        judged.await?
+    }
+}
+
+/// A file of a revision with its bytes.
+struct Source {
+    file: FileSpec,
+    reader: Box<dyn ReadAt>,
+}
+
+fn inspect(sources: &[Source]) -> Inspection {
+    let entries: Vec<FileEntry<'_>> =
+        sources.iter().map(|source| FileEntry { path: &source.file.path, source: source.reader.as_ref() }).collect();
+    format::inspect(&entries)
+}
+
+fn judge_license(sources: &[Source], inspection: &Inspection) -> verifier::evidence::LicenseFacts {
+    let files: Vec<DigestedFile<'_>> = sources
+        .iter()
+        .map(|source| DigestedFile {
+            path: &source.file.path,
+            digest: source.file.sha256.as_str(),
+            source: source.reader.as_ref(),
+        })
+        .collect();
+    license::judge_files(&files, inspection)
+}

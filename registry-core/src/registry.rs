@@ -1,0 +1,87 @@
+//! The registry: a database, a blob store, a gate and the settings that bind them.
+
+use std::sync::Arc;
+
+use sea_orm::DatabaseConnection;
+use verifier::policy::Policy;
+use verifier::provenance::oms::TrustedKey;
+
+use crate::audit::AccessLog;
+use crate::blob::{BlobStore, Storage};
+use crate::database;
+use crate::error::Result;
+use crate::gate::Gate;
+use crate::keys::InstanceKeys;
+
+/// What an operator can choose about the registry's behavior.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Environment of callers whose token names none.
+    pub default_environment: String,
+    /// Largest file, in bytes.
+    pub max_file_bytes: u64,
+    /// How long an upload may rest before the sweeper removes it, in milliseconds.
+    pub upload_session_ttl_ms: i64,
+    /// How long a worker may be silent before its job is given to another, in milliseconds.
+    pub lease_ms: i64,
+    /// Keys whose signatures count.
+    pub trusted_keys: Vec<TrustedKey>,
+    /// Version of the probe's code; part of the evidence key.
+    pub probe_version: String,
+    /// The limits a probe runs under, as text; part of the evidence key.
+    pub probe_configuration: String,
+}
+
+/// Everything needed to open a registry.
+#[derive(Debug)]
+pub struct Opening {
+    pub database_url: String,
+    pub storage: Storage,
+    pub keys: InstanceKeys,
+    pub policy: Policy,
+    pub settings: Settings,
+}
+
+/// An open registry; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Registry {
+    pub(crate) db: DatabaseConnection,
+    pub(crate) blobs: BlobStore,
+    pub(crate) gate: Gate,
+    pub(crate) keys: Arc<InstanceKeys>,
+    pub(crate) settings: Arc<Settings>,
+    pub(crate) access_log: AccessLog,
+}
+
+impl Registry {
+    /// Opens database and store, brings the schema up to date and checks the keys.
+    pub async fn open(opening: Opening) -> Result<Self> {
+        let db = database::connect(&opening.database_url).await?;
+        database::migrate(&db).await?;
+        opening.keys.register(&db).await?;
+        let registry = Self {
+            blobs: BlobStore::open(opening.storage)?,
+            gate: Gate::new(opening.policy),
+            keys: Arc::new(opening.keys),
+            settings: Arc::new(opening.settings),
+            access_log: AccessLog::new(),
+            db,
+        };
+        registry.gate.check_environment(&registry.settings.default_environment)?;
+        registry.adopt_policy().await?;
+        Ok(registry)
+    }
+
+    /// Whether database and store answer and the schema is current.
+    pub async fn check_ready(&self) -> Result<()> {
+        let pending = database::pending_migrations(&self.db).await?;
+        if let Some(step) = pending.first() {
+            return Err(crate::Error::Internal(format!("the schema step {step} is not applied")));
+        }
+        self.blobs.check().await
+    }
+
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+}
