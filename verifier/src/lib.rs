@@ -4,6 +4,7 @@
 //! pipeline and the offline verbs call the same functions, so a verdict can be repeated
 //! anywhere from the same bytes.
 
+mod digested_file;
 pub mod evidence;
 pub mod format;
 pub mod license;
@@ -11,4 +12,5 @@ pub mod policy;
 pub mod provenance;
 pub mod read_at;
 
+pub use digested_file::DigestedFile;
 pub use read_at::{FileReader, ReadAt};

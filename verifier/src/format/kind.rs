@@ -256,7 +256,6 @@ fn by_text(path: &str, prefix: &[u8]) -> Option<FileKind> {
     let is_json = prefix.trim_ascii_start().first().is_some_and(|byte| b"{[".contains(byte));
     Some(match name.as_str() {
         name if is_signature_name(name) => FileKind::Signature,
-        _ if is_json && is_bundle(prefix) => FileKind::Signature,
         "readme.md" => FileKind::ModelCard,
         name if is_license_name(name) => FileKind::License,
         _ if is_json => FileKind::Json,
@@ -273,13 +272,10 @@ fn is_text(prefix: &[u8]) -> bool {
         }
 }
 
+/// Signatures are told by their names, which no loader opens: what counts as a signature is not
+/// itself signed, so a configuration must not become one by what it says.
 fn is_signature_name(name: &str) -> bool {
     [".sig", ".sigstore", ".sigstore.json"].iter().any(|suffix| name.ends_with(suffix))
-}
-
-fn is_bundle(prefix: &[u8]) -> bool {
-    const MEDIA_TYPE: &[u8] = b"application/vnd.dev.sigstore.bundle";
-    prefix.windows(MEDIA_TYPE.len()).any(|window| window == MEDIA_TYPE)
 }
 
 fn is_license_name(name: &str) -> bool {
@@ -303,7 +299,7 @@ fn is_pickle_extension(path: &str) -> bool {
 }
 
 /// The part after the last dot of the file's name, in lower case.
-pub(super) fn extension(path: &str) -> String {
+pub(crate) fn extension(path: &str) -> String {
     file_name(path).rsplit_once('.').map(|(_, extension)| extension.to_ascii_lowercase()).unwrap_or_default()
 }
 
@@ -340,10 +336,9 @@ mod tests {
         assert_eq!(kind("LICENSE-2.0.txt", b"Apache License"), FileKind::License);
         assert_eq!(kind("config.json", b" {\"a\":1}"), FileKind::Json);
         assert_eq!(kind("model.sig", b"{}"), FileKind::Signature);
-        assert_eq!(
-            kind("bundle.json", br#"{"mediaType":"application/vnd.dev.sigstore.bundle.v0.3+json"}"#),
-            FileKind::Signature
-        );
+        assert_eq!(kind("model.sigstore.json", b"{}"), FileKind::Signature);
+        let bundle = br#"{"mediaType":"application/vnd.dev.sigstore.bundle.v0.3+json"}"#;
+        assert_eq!(kind("config.json", bundle), FileKind::Json);
     }
 
     #[test]

@@ -7,7 +7,7 @@
 mod config;
 pub mod gguf;
 mod inspect;
-mod kind;
+pub(crate) mod kind;
 mod metadata;
 pub mod safetensors;
 

@@ -1,18 +1,8 @@
 //! Judging licenses from files: the same assembly for the pipeline and the offline verb.
 
 use super::{Content, LicenseDocument, LicenseInput, MAX_TEXT_BYTES, Role, judge};
+use crate::digested_file::DigestedFile;
 use crate::evidence::{Inspection, LicenseFacts};
-use crate::read_at::ReadAt;
-
-/// One file of a revision with its digest.
-#[derive(Clone, Copy)]
-pub struct DigestedFile<'a> {
-    /// Path inside the revision.
-    pub path: &'a str,
-    /// Hex SHA-256.
-    pub digest: &'a str,
-    pub source: &'a dyn ReadAt,
-}
 
 /// Judges `files`, reading license texts from them and weight metadata from their `inspection`.
 pub fn judge_files(files: &[DigestedFile<'_>], inspection: &Inspection) -> LicenseFacts {

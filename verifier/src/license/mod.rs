@@ -14,15 +14,15 @@ mod files;
 pub mod fingerprint;
 mod hf_ids;
 pub mod openness;
-mod read;
 mod sources;
 mod terms;
 
 use serde_json::{Map, Value};
 
 pub use conclude::judge;
-pub use files::{DigestedFile, judge_files};
-pub use read::judge_files;
+pub use files::judge_files;
+
+pub use crate::digested_file::DigestedFile;
 
 /// Longest text that is read for license judgement, in bytes; the longest license in use has 120,000.
 pub const MAX_TEXT_BYTES: u64 = 256 * 1024;
