@@ -1,0 +1,425 @@
+//! OMS signatures: the specification's vectors, released signers, our own, and every refusal.
+
+#![expect(clippy::unwrap_used, reason = "a test helper fails by panicking")]
+
+use std::path::Path;
+use std::slice;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use verifier::DigestedFile;
+use verifier::evidence::{ProvenanceFacts, ProvenanceVerdict, SignatureState};
+use verifier::provenance;
+use verifier::provenance::oms::{KeyError, SignatureCheck, SignedFile, SigningKey, TrustedKey, sign, verify};
+use weighhouse_tests::environment;
+use weighhouse_tests::gguf;
+
+const FILES: [(&str, &str); 3] = [("a-b", "one"), ("a.txt", "two"), ("a/b", "three")];
+
+fn sha256(bytes: impl AsRef<[u8]>) -> String {
+    hex::encode(Sha256::digest(bytes))
+}
+
+/// An edit of a bundle or statement.
+type Change<'a> = &'a dyn Fn(&mut Value);
+
+/// Paths with their digests.
+struct Files(Vec<(String, String)>);
+
+impl Files {
+    fn new(files: &[(&str, &str)]) -> Self {
+        Self(files.iter().map(|(path, content)| ((*path).to_owned(), sha256(content))).collect())
+    }
+
+    fn read(folder: &Path) -> Self {
+        let entries = fs_err::read_dir(folder).unwrap().map(|entry| entry.unwrap());
+        let names = entries.map(|entry| entry.file_name().into_string().unwrap()).filter(|name| name != "model.sig");
+        let mut files: Vec<_> =
+            names.map(|name| (name.clone(), sha256(fs_err::read(folder.join(name)).unwrap()))).collect();
+        files.sort();
+        Self(files)
+    }
+
+    fn signed(&self) -> Vec<SignedFile<'_>> {
+        self.0.iter().map(|(path, sha256)| SignedFile { path, sha256 }).collect()
+    }
+}
+
+fn trusted(key: &SigningKey) -> TrustedKey {
+    TrustedKey::from_pem("release", &key.public_key_pem()).unwrap()
+}
+
+fn signed_bundle(key: &SigningKey) -> Value {
+    serde_json::from_slice(&sign("model", &Files::new(&FILES).signed(), key).unwrap()).unwrap()
+}
+
+fn check(bundle: &Value, files: &Files, keys: &[TrustedKey]) -> SignatureCheck {
+    verify(bundle.to_string().as_bytes(), &files.signed(), keys)
+}
+
+fn codes(check: &SignatureCheck) -> Vec<&str> {
+    check.findings.iter().map(|finding| finding.code.as_str()).collect()
+}
+
+/// Changes the signed statement and signs it anew, as a hostile or careless signer would.
+fn resigned(key: &Signer, change: impl Fn(&mut Value)) -> Value {
+    let mut bundle = signed_bundle(&key.0);
+    let payload = STANDARD.decode(bundle["dsseEnvelope"]["payload"].as_str().unwrap()).unwrap();
+    let mut statement: Value = serde_json::from_slice(&payload).unwrap();
+    change(&mut statement);
+    let mut root = Sha256::new();
+    for resource in statement["predicate"]["resources"].as_array().unwrap() {
+        root.update(hex::decode(resource["digest"].as_str().unwrap()).unwrap_or_default());
+    }
+    if let Some(digest) = statement["subject"][0]["digest"].get_mut("sha256").filter(|digest| *digest != "wrong") {
+        *digest = json!(hex::encode(root.finalize()));
+    }
+    let payload = statement.to_string().into_bytes();
+    bundle["dsseEnvelope"]["payload"] = json!(STANDARD.encode(&payload));
+    bundle["dsseEnvelope"]["signatures"][0]["sig"] = json!(STANDARD.encode(key.sign(&payload)));
+    bundle
+}
+
+/// A key that signs any payload.
+struct Signer(SigningKey);
+
+impl Signer {
+    fn new() -> Self {
+        Self(SigningKey::generate().unwrap())
+    }
+
+    fn sign(&self, payload: &[u8]) -> Vec<u8> {
+        use aws_lc_rs::rand::SystemRandom;
+        use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair};
+        let pem = self.0.to_pem();
+        let der = STANDARD.decode(pem.lines().filter(|line| !line.starts_with('-')).collect::<String>()).unwrap();
+        let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, &der).unwrap();
+        let mut message = format!("DSSEv1 28 application/vnd.in-toto+json {} ", payload.len()).into_bytes();
+        message.extend_from_slice(payload);
+        pair.sign(&SystemRandom::new(), &message).unwrap().as_ref().to_vec()
+    }
+
+    fn trusted(&self) -> TrustedKey {
+        trusted(&self.0)
+    }
+}
+
+#[test]
+fn our_own_signature_is_trusted_and_lists_what_it_covers() {
+    let key = SigningKey::generate().unwrap();
+    let mut files = Files::new(&FILES);
+    files.0.push(("z".to_owned(), sha256("z")));
+    let check = check(&signed_bundle(&key), &files, &[trusted(&key)]);
+    assert_eq!(check.facts.state, SignatureState::Trusted, "{:?}", check.findings);
+    assert_eq!(check.facts.signer.as_deref(), Some("release"));
+    assert_eq!(check.facts.key.as_deref(), Some(trusted(&key).digest()));
+    assert_eq!(check.facts.coverage.signed, ["a-b", "a.txt", "a/b"]);
+    assert_eq!(check.facts.coverage.unsigned, ["z"]);
+}
+
+#[test]
+fn resources_are_written_in_code_point_order_without_further_fields() {
+    let bundle = signed_bundle(&SigningKey::generate().unwrap());
+    let payload = STANDARD.decode(bundle["dsseEnvelope"]["payload"].as_str().unwrap()).unwrap();
+    let statement: Value = serde_json::from_slice(&payload).unwrap();
+    let names: Vec<&str> =
+        statement["predicate"]["resources"].as_array().unwrap().iter().map(|it| it["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["a-b", "a.txt", "a/b"]);
+    assert_eq!(statement["predicate"].as_object().unwrap().len(), 2);
+}
+
+#[test]
+fn a_key_survives_its_pem() {
+    let key = SigningKey::generate().unwrap();
+    let again = SigningKey::from_pem(&key.to_pem()).unwrap();
+    assert_eq!(again.public_key_pem(), key.public_key_pem());
+    assert_eq!(TrustedKey::from_pem("x", &key.to_pem()).unwrap_err(), KeyError::NotPublicKey("PRIVATE KEY".to_owned()));
+    assert_eq!(TrustedKey::from_pem("x", "nothing").unwrap_err(), KeyError::NotPem);
+    let rsa = "-----BEGIN PUBLIC KEY-----\nMFwwDQYJKoZIhvcNAQEBBQADSwAwSAJB\n-----END PUBLIC KEY-----\n";
+    assert_eq!(TrustedKey::from_pem("x", rsa).unwrap_err(), KeyError::UnsupportedKey);
+}
+
+#[test]
+fn changed_and_missing_files_are_refused_by_name() {
+    let key = SigningKey::generate().unwrap();
+    let bundle = signed_bundle(&key);
+    let changed =
+        check(&bundle, &Files::new(&[("a-b", "one"), ("a.txt", "CHANGED"), ("a/b", "three")]), &[trusted(&key)]);
+    assert_eq!((codes(&changed), changed.facts.state), (vec!["OMS_DIGEST_MISMATCH"], SignatureState::Invalid));
+    assert!(changed.findings[0].detail.contains("a.txt"));
+    let missing = check(&bundle, &Files::new(&FILES[..2]), &[trusted(&key)]);
+    assert_eq!(codes(&missing), ["OMS_FILE_MISSING"]);
+    let other_case =
+        check(&bundle, &Files::new(&[("A-b", "one"), ("a.txt", "two"), ("a/b", "three")]), &[trusted(&key)]);
+    assert_eq!(codes(&other_case), ["OMS_FILE_MISSING"]);
+    assert!(changed.facts.coverage.signed.is_empty());
+}
+
+#[test]
+fn keys_that_are_not_trusted_never_make_a_signature_trusted() {
+    let key = SigningKey::generate().unwrap();
+    let files = Files::new(&FILES);
+    let mut bundle = signed_bundle(&key);
+    let unknown = check(&bundle, &files, &[trusted(&SigningKey::generate().unwrap())]);
+    assert_eq!((codes(&unknown), unknown.facts.state), (vec!["SIGNATURE_KEY_UNKNOWN"], SignatureState::Unverified));
+    assert_eq!(check(&bundle, &files, &[]).facts.state, SignatureState::Unverified);
+    bundle["verificationMaterial"]["publicKey"] = json!({ "rawBytes": STANDARD.encode(key.public_key_pem()) });
+    let embedded = check(&bundle, &files, &[]);
+    assert_eq!((codes(&embedded), embedded.facts.state), (vec!["SIGNATURE_KEY_UNTRUSTED"], SignatureState::Untrusted));
+    assert_eq!(check(&bundle, &files, &[trusted(&key)]).facts.state, SignatureState::Trusted);
+}
+
+#[test]
+fn envelopes_that_other_readers_could_take_differently_are_refused() {
+    let key = SigningKey::generate().unwrap();
+    let cases: [(&str, Change); 10] = [
+        ("OMS_MISSING_ENVELOPE", &|bundle| drop(bundle.as_object_mut().unwrap().remove("dsseEnvelope"))),
+        ("OMS_MISSING_VERIFICATION_MATERIAL", &|bundle| bundle["verificationMaterial"] = json!({})),
+        ("OMS_MEDIA_TYPE", &|bundle| {
+            bundle["mediaType"] = json!("application/vnd.dev.sigstore.bundle+json;version=0.1");
+        }),
+        ("OMS_PAYLOAD_TYPE", &|bundle| bundle["dsseEnvelope"]["payloadType"] = json!("text/plain")),
+        ("OMS_INVALID_BASE64", &|bundle| bundle["dsseEnvelope"]["payload"] = json!("!")),
+        ("OMS_SIGNATURE_COUNT", &|bundle| bundle["dsseEnvelope"]["signatures"] = json!([])),
+        ("OMS_SIGNATURE_COUNT", &|bundle| {
+            let signature = bundle["dsseEnvelope"]["signatures"][0].clone();
+            bundle["dsseEnvelope"]["signatures"] = json!([signature, { "sig": "AAAA" }]);
+        }),
+        ("OMS_BAD_SIGNATURE", &|bundle| bundle["dsseEnvelope"]["signatures"][0]["sig"] = json!("AAAA")),
+        ("OMS_KEY_HINT_MISMATCH", &|bundle| bundle["verificationMaterial"]["publicKey"]["hint"] = json!("00")),
+        ("OMS_INVALID_JSON", &|bundle| bundle["verificationMaterial"]["certificate"] = json!({ "rawBytes": "" })),
+    ];
+    for (code, change) in cases {
+        let mut bundle = signed_bundle(&key);
+        change(&mut bundle);
+        let check = check(&bundle, &Files::new(&FILES), &[trusted(&key)]);
+        assert_eq!((codes(&check), check.facts.state), (vec![code], SignatureState::Invalid));
+    }
+    let check = verify(b"", &[], &[trusted(&key)]);
+    assert_eq!(codes(&check), ["OMS_INVALID_JSON"]);
+    let check = verify(&vec![b' '; 17 << 20], &[], &[trusted(&key)]);
+    assert_eq!(codes(&check), ["OMS_BUNDLE_TOO_LARGE"]);
+}
+
+#[test]
+fn manifests_of_a_trusted_key_are_still_refused_for_what_they_say() {
+    let key = Signer::new();
+    let cases: [(&str, Change); 16] = [
+        ("OMS_WRONG_PREDICATE", &|it| it["predicateType"] = json!("https://example.com/other")),
+        ("OMS_V0_2_REFUSED", &|it| it["predicateType"] = json!("https://model_signing/Digests/v0.1")),
+        ("OMS_INVALID_STATEMENT", &|it| it["_type"] = json!("https://in-toto.io/Statement/v0.1")),
+        ("OMS_SUBJECT_COUNT", &|it| {
+            let subject = it["subject"][0].clone();
+            it["subject"].as_array_mut().unwrap().push(subject);
+        }),
+        ("OMS_ROOT_DIGEST_MISMATCH", &|it| it["subject"][0]["digest"]["sha256"] = json!("wrong")),
+        ("OMS_EMPTY_MANIFEST", &|it| it["predicate"]["resources"] = json!([])),
+        ("OMS_DUPLICATE_PATH", &|it| it["predicate"]["resources"][1]["name"] = json!("a-b")),
+        ("OMS_INVALID_PATH", &|it| it["predicate"]["resources"][1]["name"] = json!("../key.pem")),
+        ("OMS_INVALID_PATH", &|it| it["predicate"]["resources"][1]["name"] = json!("./a.txt")),
+        ("OMS_INVALID_PATH", &|it| it["predicate"]["resources"][1]["name"] = json!("/a.txt")),
+        ("OMS_INVALID_PATH", &|it| it["predicate"]["resources"][2]["name"] = json!("a//b")),
+        ("OMS_INVALID_PATH", &|it| it["predicate"]["resources"][1]["name"] = json!("a.txt\0")),
+        ("OMS_MIXED_ALGORITHMS", &|it| it["predicate"]["resources"][1]["algorithm"] = json!("blake3")),
+        ("OMS_INVALID_DIGEST", &|it| it["predicate"]["resources"][1]["digest"] = json!("ABCD")),
+        ("OMS_INVALID_SHARD_SIZE", &|it| {
+            it["predicate"]["serialization"]["method"] = json!("shards");
+            it["predicate"]["serialization"]["shard_size"] = json!(2000.5);
+        }),
+        ("OMS_INVALID_STATEMENT", &|it| it["predicate"]["serialization"]["method"] = json!("other")),
+    ];
+    for (code, change) in cases {
+        let check = check(&resigned(&key, change), &Files::new(&FILES), &[key.trusted()]);
+        assert_eq!((codes(&check), check.facts.state), (vec![code], SignatureState::Invalid));
+    }
+}
+
+#[test]
+fn kinds_that_cannot_be_checked_are_unsupported_and_cover_nothing() {
+    let key = Signer::new();
+    let sharded = resigned(&key, |it| {
+        it["predicate"]["serialization"]["method"] = json!("shards");
+        it["predicate"]["serialization"]["shard_size"] = json!(2000.0);
+        for resource in it["predicate"]["resources"].as_array_mut().unwrap() {
+            resource["name"] = json!(format!("{}:0:4", resource["name"].as_str().unwrap()));
+            resource["algorithm"] = json!("sha256-sharded-2000");
+        }
+    });
+    let blake = resigned(&key, |it| {
+        it["predicate"]["serialization"]["hash_type"] = json!("blake3");
+        for resource in it["predicate"]["resources"].as_array_mut().unwrap() {
+            resource["algorithm"] = json!("blake3");
+        }
+    });
+    for (bundle, code) in [(sharded, "OMS_SHARDS_UNSUPPORTED"), (blake, "OMS_HASH_UNSUPPORTED")] {
+        let check = check(&bundle, &Files::new(&FILES), &[key.trusted()]);
+        assert_eq!((codes(&check), check.facts.state), (vec![code], SignatureState::Unsupported));
+        assert!(check.facts.coverage.signed.is_empty());
+    }
+}
+
+#[test]
+fn listed_order_and_null_key_ids_are_accepted() {
+    let key = Signer::new();
+    let mut bundle = resigned(&key, |it| {
+        // The reference implementation's order, by path components.
+        let resources = it["predicate"]["resources"].as_array_mut().unwrap();
+        resources.rotate_right(1);
+    });
+    bundle["dsseEnvelope"]["signatures"][0]["keyid"] = Value::Null;
+    let check = check(&bundle, &Files::new(&FILES), &[key.trusted()]);
+    assert_eq!(check.facts.state, SignatureState::Trusted, "{:?}", check.findings);
+}
+
+#[test]
+fn every_curve_of_the_specification_is_verified() {
+    use aws_lc_rs::encoding::AsDer as _;
+    use aws_lc_rs::rand::SystemRandom;
+    use aws_lc_rs::signature::{
+        ECDSA_P256_SHA256_ASN1_SIGNING, ECDSA_P384_SHA384_ASN1_SIGNING, ECDSA_P521_SHA512_ASN1_SIGNING, EcdsaKeyPair,
+        KeyPair as _,
+    };
+    let curves = [&ECDSA_P256_SHA256_ASN1_SIGNING, &ECDSA_P384_SHA384_ASN1_SIGNING, &ECDSA_P521_SHA512_ASN1_SIGNING];
+    for curve in curves {
+        let pair = EcdsaKeyPair::generate(curve).unwrap();
+        let mut bundle = signed_bundle(&SigningKey::generate().unwrap());
+        let payload = STANDARD.decode(bundle["dsseEnvelope"]["payload"].as_str().unwrap()).unwrap();
+        let mut message = format!("DSSEv1 28 application/vnd.in-toto+json {} ", payload.len()).into_bytes();
+        message.extend_from_slice(&payload);
+        let signature = pair.sign(&SystemRandom::new(), &message).unwrap();
+        bundle["dsseEnvelope"]["signatures"][0]["sig"] = json!(STANDARD.encode(signature.as_ref()));
+        bundle["verificationMaterial"]["publicKey"] = json!({});
+        let der = pair.public_key().as_der().unwrap();
+        let pem = format!("-----BEGIN PUBLIC KEY-----\n{}\n-----END PUBLIC KEY-----\n", STANDARD.encode(der.as_ref()));
+        let key = TrustedKey::from_pem("release", &pem).unwrap();
+        let check = check(&bundle, &Files::new(&FILES), &[key]);
+        assert_eq!(check.facts.state, SignatureState::Trusted, "{curve:?}: {:?}", check.findings);
+    }
+}
+
+#[test]
+fn vectors_of_the_specification_verify_as_their_folder_says() {
+    let Some(vectors) = environment::vectors() else { return };
+    let folder = vectors.join("oms-spec/test-vectors/v1.0");
+    let read = |path: &str| fs_err::read(folder.join(path)).unwrap();
+    let keys = [release_key(&vectors)];
+    let files = Files::read(&vectors.join("oms-releases/v1.0.1-elliptic-key"));
+    let check = |path: &str| verify(&read(path), &files.signed(), &keys);
+    let valid = check("valid/key.bundle.json");
+    assert_eq!(valid.facts.state, SignatureState::Trusted, "{:?}", valid.findings);
+    assert_eq!(valid.facts.coverage.ignored, ["ignore-me"]);
+    assert_eq!(codes(&check("valid/certificate.bundle.json")), ["OMS_CERTIFICATE_UNSUPPORTED"]);
+    assert_eq!(codes(&check("valid/sigstore.bundle.json")), ["OMS_KEYLESS_UNSUPPORTED"]);
+    assert_eq!(codes(&check("invalid-payload/wrong-predicate.bundle.json")), ["OMS_WRONG_PREDICATE"]);
+    for path in ["empty", "missing-envelope", "missing-verification-material"] {
+        assert_eq!(check(&format!("invalid/{path}.bundle.json")).facts.state, SignatureState::Invalid, "{path}");
+    }
+}
+
+#[test]
+fn signatures_of_released_tools_verify() {
+    let Some(vectors) = environment::vectors() else { return };
+    let keys = [release_key(&vectors)];
+    let releases = [
+        ("v0.3.1-elliptic-key", SignatureState::Trusted, "key"),
+        ("v1.0.1-elliptic-key", SignatureState::Trusted, "key"),
+        ("v0.3.1-certificate", SignatureState::Unsupported, "certificate"),
+        ("v1.0.1-certificate", SignatureState::Unsupported, "certificate"),
+        ("v0.3.1-sigstore", SignatureState::Unsupported, "keyless"),
+        ("v1.0.1-sigstore", SignatureState::Unsupported, "keyless"),
+    ];
+    for (release, state, method) in releases {
+        let folder = vectors.join("oms-releases").join(release);
+        let files = Files::read(&folder);
+        let check = verify(&fs_err::read(folder.join("model.sig")).unwrap(), &files.signed(), &keys);
+        assert_eq!(
+            (check.facts.state, check.facts.method.as_str()),
+            (state, method),
+            "{release}: {:?}",
+            check.findings
+        );
+    }
+}
+
+fn release_key(vectors: &Path) -> TrustedKey {
+    let pem = fs_err::read_to_string(vectors.join("oms-releases/keys/signing-key-pub.pem")).unwrap();
+    TrustedKey::from_pem("releases", &pem).unwrap()
+}
+
+/// Judges a revision of these files.
+fn judge(files: &[(&str, Vec<u8>)], attached: &[Vec<u8>], keys: &[TrustedKey]) -> ProvenanceFacts {
+    let digests: Vec<String> = files.iter().map(|(_, bytes)| sha256(bytes)).collect();
+    let files: Vec<DigestedFile<'_>> = files
+        .iter()
+        .zip(&digests)
+        .map(|((path, bytes), digest)| DigestedFile { path, digest, source: bytes })
+        .collect();
+    provenance::judge(&files, attached, keys)
+}
+
+fn finding_codes(facts: &ProvenanceFacts) -> Vec<&str> {
+    facts.findings.iter().map(|finding| finding.code.as_str()).collect()
+}
+
+fn model() -> Vec<(&'static str, Vec<u8>)> {
+    vec![("README.md", b"# Model\n".to_vec()), ("model.gguf", gguf::Builder::minimal().build())]
+}
+
+fn bundle_over(files: &[(&str, Vec<u8>)], key: &SigningKey) -> Vec<u8> {
+    let digests: Vec<String> = files.iter().map(|(_, bytes)| sha256(bytes)).collect();
+    let signed: Vec<SignedFile<'_>> =
+        files.iter().zip(&digests).map(|((path, _), sha256)| SignedFile { path, sha256 }).collect();
+    sign("model", &signed, key).unwrap()
+}
+
+#[test]
+fn a_revision_without_signatures_is_unsigned() {
+    let facts = judge(&model(), &[], &[]);
+    assert_eq!((facts.verdict, finding_codes(&facts)), (ProvenanceVerdict::Unsigned, vec!["NO_SIGNATURE"]));
+}
+
+#[test]
+fn a_signature_inside_the_model_or_attached_to_it_is_found() {
+    let key = SigningKey::generate().unwrap();
+    let bundle = bundle_over(&model(), &key);
+    let attached = judge(&model(), slice::from_ref(&bundle), &[trusted(&key)]);
+    assert_eq!(attached.verdict, ProvenanceVerdict::Trusted, "{:?}", attached.findings);
+    let mut inside = model();
+    inside.push(("model.sig", bundle));
+    let inside = judge(&inside, &[], &[trusted(&key)]);
+    assert_eq!(inside.verdict, ProvenanceVerdict::Trusted, "{:?}", inside.findings);
+    assert_eq!(inside.signatures[0].coverage.signed, ["README.md", "model.gguf"]);
+}
+
+#[test]
+fn a_signature_that_leaves_weights_out_does_not_vouch_for_the_model() {
+    let key = SigningKey::generate().unwrap();
+    let bundle = bundle_over(&model()[..1], &key);
+    let facts = judge(&model(), &[bundle], &[trusted(&key)]);
+    assert_eq!((facts.verdict, finding_codes(&facts)), (ProvenanceVerdict::Untrusted, vec!["UNSIGNED_WEIGHTS"]));
+}
+
+#[test]
+fn documents_may_be_unsigned_and_configuration_may_not() {
+    let key = SigningKey::generate().unwrap();
+    let bundle = bundle_over(&model()[1..], &key);
+    let facts = judge(&model(), slice::from_ref(&bundle), &[trusted(&key)]);
+    assert_eq!(facts.verdict, ProvenanceVerdict::Trusted);
+    let mut configured = model();
+    configured.push(("config.json", b"{}".to_vec()));
+    configured.push(("license.gguf", gguf::Builder::minimal().build()));
+    let facts = judge(&configured, &[bundle], &[trusted(&key)]);
+    assert_eq!(facts.verdict, ProvenanceVerdict::Untrusted);
+    assert_eq!(finding_codes(&facts), ["UNSIGNED_WEIGHTS", "UNSIGNED_FILES"]);
+}
+
+#[test]
+fn a_foreign_signature_cannot_spoil_a_trusted_one() {
+    let key = SigningKey::generate().unwrap();
+    let facts = judge(&model(), &[bundle_over(&model(), &key), b"{}".to_vec()], &[trusted(&key)]);
+    assert_eq!(facts.verdict, ProvenanceVerdict::Trusted);
+    let facts = judge(&model(), &[b"{}".to_vec()], &[trusted(&key)]);
+    assert_eq!(facts.verdict, ProvenanceVerdict::Invalid);
+}
