@@ -173,6 +173,17 @@ fn a_non_commercial_license_is_denied_for_commercial_use_only() {
 }
 
 #[test]
+fn a_license_with_conditions_needs_a_person_in_production() {
+    let mut input = input("production");
+    input.evidence.provenance = state(Status::Passed, json!({"verdict": "trusted"}));
+    input.evidence.license.document =
+        json!({"verdict": "agreed", "concluded": "LicenseRef-llama3.1", "license_class": "community-restricted"});
+    assert_eq!(codes(&judge(&input)), ["LICENSE_CONDITIONS"]);
+    input.environment = "development".into();
+    assert_eq!(warnings(&judge(&input)), ["LICENSE_CONDITIONS"]);
+}
+
+#[test]
 fn invalid_signatures_dangerous_content_and_recalls_are_denied_everywhere() {
     let mut input = input("development");
     input.evidence.provenance = state(Status::Failed, json!({"verdict": "invalid"}));

@@ -88,6 +88,16 @@ raised contains ["license_review", reason] if {
 	}
 }
 
+raised contains ["license_conditions", reason] if {
+	license.license_class in data.conditional_license_classes
+	reason := {
+		"code": "LICENSE_CONDITIONS",
+		"msg": sprintf("%s allows use under conditions (%s) that a person has to check.", [license.concluded, license.license_class]),
+		"evidence": "license",
+		"remedy": "Compare the intended use with the license (users, revenue, territory, use policy) and have a waiver approved.",
+	}
+}
+
 raised contains ["no_trusted_signature", reason] if {
 	not provenance.verdict in {"trusted", "invalid"}
 	reason := {
