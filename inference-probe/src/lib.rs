@@ -21,3 +21,7 @@ pub use sandbox::confine;
 pub use sandbox::parent::run;
 pub use sandbox::{Limits, ProbeFile, ProbeRequest};
 pub use worker::worker_main;
+
+/// Version of the probe's conclusions: raised whenever they may change, so that evidence
+/// made by older code is not taken for evidence made by this.
+pub const VERSION: &str = "probe-1";

@@ -321,12 +321,3 @@ CREATE TABLE signing_key (
     valid_to BIGINT,
     PRIMARY KEY (purpose, public_key)
 );
-
-CREATE TABLE idempotency_key (
-    subject {text} NOT NULL,
-    idempotency_key {text} NOT NULL,
-    request_digest {text} NOT NULL,
-    response {text} NOT NULL,
-    created_at BIGINT NOT NULL,
-    PRIMARY KEY (subject, idempotency_key)
-);

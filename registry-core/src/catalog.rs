@@ -58,7 +58,12 @@ pub struct CatalogItem {
 
 impl Registry {
     /// Models that the caller may see, by name.
-    pub async fn catalog(&self, caller: &Caller, query: &CatalogQuery, page: &PageRequest) -> Result<Page<CatalogItem>> {
+    pub async fn catalog(
+        &self,
+        caller: &Caller,
+        query: &CatalogQuery,
+        page: &PageRequest,
+    ) -> Result<Page<CatalogItem>> {
         let (text, values) = Search::new(caller, query, page)?.finish(page.limit + 1);
         let rows = catalog_entry::Entity::find().from_raw_sql(sql(&self.db, &text, values)).all(&self.db).await?;
         let ids = rows.iter().map(|row| row.model_id.clone());

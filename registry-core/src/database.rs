@@ -61,21 +61,21 @@ pub async fn pending_migrations(db: &DatabaseConnection) -> Result<Vec<String>> 
 }
 
 /// Begins a transaction that will write.
-pub async fn begin(db: &DatabaseConnection) -> Result<DatabaseTransaction> {
+pub(crate) async fn begin(db: &DatabaseConnection) -> Result<DatabaseTransaction> {
     let options =
         TransactionOptions { sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate), ..Default::default() };
     Ok(db.begin_with_options(options).await?)
 }
 
 /// Whether a statement failed because a unique row exists already.
-pub fn is_unique_violation(error: &sea_orm::DbErr) -> bool {
+pub(crate) fn is_unique_violation(error: &sea_orm::DbErr) -> bool {
     matches!(error.sql_err(), Some(sea_orm::SqlErr::UniqueConstraintViolation(_)))
 }
 
 /// Numbers the `?` placeholders of a statement for PostgreSQL.
 ///
 /// The statements of this crate contain no `?` in literals.
-pub fn sql(connection: &impl ConnectionTrait, text: &str, values: Vec<sea_orm::Value>) -> sea_orm::Statement {
+pub(crate) fn sql(connection: &impl ConnectionTrait, text: &str, values: Vec<sea_orm::Value>) -> sea_orm::Statement {
     let backend = connection.get_database_backend();
     let text = if backend == DbBackend::Postgres { numbered(text) } else { text.to_owned() };
     sea_orm::Statement::from_sql_and_values(backend, text, values)

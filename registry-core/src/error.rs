@@ -48,8 +48,6 @@ pub enum Error {
     Interrupted(u64),
     #[error("there is not enough space left in the store")]
     StorageFull,
-    #[error("this Idempotency-Key was used for a different request")]
-    IdempotencyKeyReused,
     #[error("{0} cannot be judged: {1}")]
     CannotDecide(String, String),
     #[error("the lease on this job was lost to another worker")]

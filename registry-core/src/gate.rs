@@ -229,7 +229,8 @@ impl Registry {
         }
         let outcome = self.gate.policy.evaluate(&input, &rfc3339(now));
         let outcome = outcome.map_err(|error| Error::CannotDecide(model.name.to_string(), error.to_string()))?;
-        let valid_until = max_age_ms.and_then(|age| oldest(&stages).map(|oldest| oldest + age)).filter(|end| *end > now);
+        let valid_until =
+            max_age_ms.and_then(|age| oldest(&stages).map(|oldest| oldest + age)).filter(|end| *end > now);
         self.store(txn, model, &input, input_digest, outcome, now, valid_until).await
     }
 

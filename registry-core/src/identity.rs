@@ -13,7 +13,7 @@ use unicode_normalization::{UnicodeNormalization, is_nfc};
 use crate::error::{Error, Result};
 
 /// Longest file path, in bytes.
-pub const MAX_PATH_BYTES: usize = 1024;
+pub(crate) const MAX_PATH_BYTES: usize = 1024;
 /// Most files in one revision.
 pub const MAX_FILES: usize = 100_000;
 
@@ -93,7 +93,7 @@ impl FromStr for ModelName {
 }
 
 /// Checks one half of a model name.
-pub fn check_segment(what: &str, text: &str) -> Result<()> {
+pub(crate) fn check_segment(what: &str, text: &str) -> Result<()> {
     let reason = if text.is_empty() || text.len() > 96 {
         "must have 1 to 96 characters"
     } else if !text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte)) {
@@ -115,7 +115,10 @@ pub fn check_ref_name(name: &str) -> Result<()> {
         "must have 1 to 255 bytes"
     } else if name.chars().any(bad_character) {
         "contains a character that is not allowed in a branch or tag"
-    } else if name.split('/').any(|part| part.is_empty() || part.starts_with('.') || part.ends_with(".lock")) {
+    } else if name
+        .split('/')
+        .any(|part| part.is_empty() || part.starts_with('.') || part.strip_suffix(".lock").is_some())
+    {
         "has an empty, hidden or '.lock' component"
     } else if name.contains("..") || name.ends_with('.') || name.starts_with('-') {
         "must not contain '..', end with '.' or begin with '-'"
@@ -220,7 +223,13 @@ struct CommitDocument<'a> {
 
 /// The first 40 hex digits of SHA-256 over canonical JSON
 /// `{"author","content","message","parents","time"}` (sorted keys, no spaces, time in ms).
-pub fn commit_id(content: &Sha256Digest, parents: &[CommitId], author: &str, time: i64, message: &str) -> CommitId {
+pub(crate) fn commit_id(
+    content: &Sha256Digest,
+    parents: &[CommitId],
+    author: &str,
+    time: i64,
+    message: &str,
+) -> CommitId {
     let document = CommitDocument { author, content: content.as_str(), message, parents, time };
     // Serializing a struct of strings and an integer cannot fail.
     let bytes = serde_json::to_vec(&document).unwrap_or_default();

@@ -26,7 +26,7 @@ use crate::pipeline;
 use crate::registry::Registry;
 
 /// Attempts before a job is dead-lettered.
-pub const MAX_ATTEMPTS: i64 = 5;
+pub(crate) const MAX_ATTEMPTS: i64 = 5;
 /// Back-off of the first retry; doubled for each further one.
 const FIRST_BACKOFF_MS: i64 = 2_000;
 const LONGEST_BACKOFF_MS: i64 = 10 * 60_000;

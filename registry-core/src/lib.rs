@@ -20,9 +20,7 @@ mod pipeline;
 mod registry;
 mod revision;
 
-pub use access::{
-    Caller, EVERY_NAMESPACE, IssuedToken, Member, NewToken, Role, TokenInfo, Visibility,
-};
+pub use access::{Caller, EVERY_NAMESPACE, IssuedToken, Member, NewToken, Role, TokenInfo, Visibility};
 pub use audit::{Access, AuditEntry, AuditReport, Checkpoint, Problem};
 pub use blob::{ByteRange, FileUpload, S3Settings, Storage, SweepReport, UploadState, UploadStatus};
 pub use catalog::{CatalogItem, CatalogQuery};

@@ -81,7 +81,8 @@ impl Registry {
         caller.require_writer(&name.namespace)?;
         let txn = begin(&self.db).await?;
         check_name_free(&txn, name, None).await?;
-        let info = ModelInfo { id: Uuid::now_v7().to_string(), name: name.clone(), kind, visibility, created_at: now_ms() };
+        let info =
+            ModelInfo { id: Uuid::now_v7().to_string(), name: name.clone(), kind, visibility, created_at: now_ms() };
         insert_model(&txn, caller, &info).await?;
         start_name(&txn, &info.id, name, info.created_at).await?;
         catalog::insert_entry(&txn, &info).await?;
@@ -138,11 +139,8 @@ impl Registry {
         let info = self.find_model(caller, name).await?;
         caller.require(&info.name.namespace, Role::Maintainer)?;
         let txn = begin(&self.db).await?;
-        let change = model::ActiveModel {
-            id: Set(info.id.clone()),
-            deleted_at: Set(Some(now_ms())),
-            ..Default::default()
-        };
+        let change =
+            model::ActiveModel { id: Set(info.id.clone()), deleted_at: Set(Some(now_ms())), ..Default::default() };
         change.update(&txn).await?;
         catalog::remove_entry(&txn, &info.id).await?;
         let event = Event::new("model.deleted", caller.subject()).model(&info.id);
@@ -222,7 +220,8 @@ async fn check_name_free(txn: &DatabaseTransaction, name: &ModelName, own_id: Op
         .one(txn)
         .await?;
     let Some(holder) = holders.filter(|row| Some(row.model_id.as_str()) != own_id) else { return Ok(()) };
-    let deleted = model::Entity::find_by_id(&holder.model_id).one(txn).await?.is_some_and(|row| row.deleted_at.is_some());
+    let deleted =
+        model::Entity::find_by_id(&holder.model_id).one(txn).await?.is_some_and(|row| row.deleted_at.is_some());
     if holder.valid_to.is_none() && !deleted {
         return Err(Error::Exists(format!("model {name}")));
     }

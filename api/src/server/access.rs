@@ -13,6 +13,7 @@ use registry_core::{Caller, Role};
 
 use super::State;
 use super::problem::Failure;
+use crate::ui;
 
 /// Name of the cookie that holds a browser's token.
 pub(crate) const SESSION_COOKIE: &str = "weighhouse_session";
@@ -55,8 +56,17 @@ pub(crate) async fn guard<B: MessageBody>(
             request.extensions_mut().insert(caller);
             Ok(next.call(request).await?.map_into_left_body())
         }
-        Err(failure) => Ok(request.into_response(failure.error_response()).map_into_right_body()),
+        Err(failure) => {
+            let answer = if wants_page(&request) { ui::error_page(&failure) } else { failure.error_response() };
+            Ok(request.into_response(answer).map_into_right_body())
+        }
     }
+}
+
+/// Browsers name HTML; programs do not.
+fn wants_page(request: &ServiceRequest) -> bool {
+    let accept = request.headers().get(header::ACCEPT).and_then(|value| value.to_str().ok());
+    accept.is_some_and(|accept| accept.contains("text/html"))
 }
 
 async fn admit(permission: Permission, request: &ServiceRequest) -> Result<Caller, Failure> {

@@ -137,9 +137,6 @@ fn core_kind(error: &Error) -> (StatusCode, &'static str, &'static str) {
         Error::TooLarge { .. } => (S::PAYLOAD_TOO_LARGE, "too-large", "Larger than the limit"),
         Error::Interrupted(_) => (S::BAD_REQUEST, "interrupted", "The body ended early"),
         Error::StorageFull => (S::INSUFFICIENT_STORAGE, "storage-full", "The store is full"),
-        Error::IdempotencyKeyReused => {
-            (S::UNPROCESSABLE_ENTITY, "idempotency-key-reused", "The key belongs to another request")
-        }
         Error::CannotDecide(..) => (S::UNPROCESSABLE_ENTITY, "cannot-decide", "The gate cannot decide"),
         Error::LayoutUnsupported(_) => (S::NOT_IMPLEMENTED, "layout-unsupported", "This layout cannot be read"),
         Error::LeaseLost

@@ -25,13 +25,7 @@ pub struct Member {
 
 impl Registry {
     /// Gives `subject` a role in `namespace`, or takes it away with `None`.
-    pub async fn assign_role(
-        &self,
-        caller: &Caller,
-        namespace: &str,
-        subject: &str,
-        role: Option<Role>,
-    ) -> Result<()> {
+    pub async fn assign_role(&self, caller: &Caller, namespace: &str, subject: &str, role: Option<Role>) -> Result<()> {
         check_subject(subject)?;
         if namespace == EVERY_NAMESPACE {
             caller.require_site_admin()?;

@@ -134,7 +134,8 @@ impl Registry {
         };
         let txn = begin(&self.db).await?;
         let row = row.insert(&txn).await?;
-        let event = Event::new("token.issued", issuer).detail("token", row.id.as_str()).detail("scope", row.scope.as_str());
+        let event =
+            Event::new("token.issued", issuer).detail("token", row.id.as_str()).detail("scope", row.scope.as_str());
         audit::record(&txn, event.person("subject", subject)).await?;
         txn.commit().await?;
         Ok(IssuedToken { secret, info: info(row)? })

@@ -5,7 +5,9 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use sea_orm::{ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Set};
+use sea_orm::{
+    ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Set,
+};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
@@ -26,7 +28,7 @@ const BATCH: u64 = 5_000;
 
 /// Reads that wait to be stored.
 #[derive(Debug, Clone, Default)]
-pub struct AccessLog {
+pub(crate) struct AccessLog {
     waiting: Arc<Mutex<Vec<access_entry::ActiveModel>>>,
 }
 
@@ -144,11 +146,8 @@ pub(super) async fn batch_entries(
 pub(super) fn batch_digest(entries: &[access_entry::Model]) -> String {
     let mut hasher = Sha256::new();
     for entry in entries {
-        let person = if entry.salt.is_empty() {
-            entry.subject.clone()
-        } else {
-            person_hash(&entry.salt, &entry.subject)
-        };
+        let person =
+            if entry.salt.is_empty() { entry.subject.clone() } else { person_hash(&entry.salt, &entry.subject) };
         let fields = [
             entry.id.as_str(),
             &entry.occurred_at.to_string(),

@@ -17,7 +17,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use uuid::Uuid;
 
-pub use access_log::{Access, AccessLog};
+pub use access_log::Access;
+pub(crate) use access_log::AccessLog;
 pub use sequencer::Checkpoint;
 pub use verify::{AuditReport, Problem};
 
@@ -137,8 +138,7 @@ impl Registry {
         model_id: Option<&str>,
         page: &PageRequest,
     ) -> Result<Page<AuditEntry>> {
-        let mut query =
-            audit_event::Entity::find().order_by_desc(audit_event::Column::Id).limit(page.limit + 1);
+        let mut query = audit_event::Entity::find().order_by_desc(audit_event::Column::Id).limit(page.limit + 1);
         match model_id {
             Some(id) => query = query.filter(audit_event::Column::ModelId.eq(id)),
             None => caller.require_site_admin()?,

@@ -77,7 +77,8 @@ impl Registry {
             next = after;
         }
         for (size, _) in heads {
-            report.add("LOG_TRUNCATED", format!("a signed head covers {size} leaves, but the log has {}", report.leaves));
+            report
+                .add("LOG_TRUNCATED", format!("a signed head covers {size} leaves, but the log has {}", report.leaves));
         }
         self.check_unsequenced(&mut report).await?;
         Ok(report)
@@ -168,7 +169,8 @@ impl Registry {
     async fn check_unsequenced(&self, report: &mut AuditReport) -> Result<()> {
         let waiting = audit_event::Entity::find().filter(audit_event::Column::Sequenced.eq(false));
         report.unsequenced = waiting.count(&self.db).await?;
-        let logged = audit_event::Entity::find().filter(audit_event::Column::Sequenced.eq(true)).count(&self.db).await?;
+        let logged =
+            audit_event::Entity::find().filter(audit_event::Column::Sequenced.eq(true)).count(&self.db).await?;
         if logged > report.leaves {
             report.add("LEAF_MISSING", format!("{} logged events have no leaf", logged - report.leaves));
         }

@@ -11,7 +11,8 @@ mod sweep;
 mod upload;
 
 pub use read::ByteRange;
-pub use store::{BlobStore, S3Settings, Storage};
+pub(crate) use store::BlobStore;
+pub use store::{S3Settings, Storage};
 pub use sweep::SweepReport;
 pub use upload::{FileUpload, UploadState, UploadStatus};
 
@@ -61,7 +62,8 @@ pub(crate) async fn grant(
     digest: &Sha256Digest,
     source: GrantSource,
 ) -> Result<()> {
-    let insert = "INSERT INTO blob_grant (namespace, sha256, source, granted_at) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING";
+    let insert =
+        "INSERT INTO blob_grant (namespace, sha256, source, granted_at) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING";
     let values = vec![namespace.into(), digest.as_str().into(), source.as_str().into(), now_ms().into()];
     connection.execute_raw(sql(connection, insert, values)).await?;
     Ok(())

@@ -43,8 +43,7 @@ impl Registry {
         range: ByteRange,
     ) -> Result<BoxStream<'static, io::Result<Bytes>>> {
         let Layout::Whole { storage_key } = self.layout(digest).await?;
-        let options =
-            GetOptions { range: Some(GetRange::Bounded(range.start..range.end)), ..GetOptions::default() };
+        let options = GetOptions { range: Some(GetRange::Bounded(range.start..range.end)), ..GetOptions::default() };
         if range.start == range.end {
             return Ok(futures::stream::empty().boxed());
         }
@@ -101,9 +100,10 @@ fn stream_file(mut file: File, range: ByteRange) -> BoxStream<'static, io::Resul
             let _ = sender.blocking_send(Err(error));
         }
     });
-    futures::stream::unfold(receiver, |mut receiver| async move {
-        receiver.recv().await.map(|chunk| (chunk, receiver))
-    })
+    futures::stream::unfold(
+        receiver,
+        |mut receiver| async move { receiver.recv().await.map(|chunk| (chunk, receiver)) },
+    )
     .boxed()
 }
 

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 use object_store::aws::AmazonS3;
 use object_store::multipart::{MultipartStore, PartId};
-use object_store::{MultipartId, ObjectStoreExt};
+use object_store::{MultipartId, ObjectStore, ObjectStoreExt, PutMode, PutOptions};
 use sha2::digest::common::hazmat::SerializableState;
 use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
@@ -121,7 +121,8 @@ impl LocalStaging {
         let file = tokio::task::spawn_blocking(move || open_locked(&path, from.received).map(|file| (file, from)));
         let (file, from) = file.await??;
         let hasher = from.hasher()?;
-        let writer = LocalWriter { file, hasher, received: from.received, durable: from.received, announce, sync: None };
+        let writer =
+            LocalWriter { file, hasher, received: from.received, durable: from.received, announce, sync: None };
         let writer = tokio::task::spawn_blocking(move || writer.run(incoming));
         Ok(Self { queue, checkpoints, writer })
     }
@@ -284,7 +285,7 @@ impl S3Staging {
     async fn finish(mut self) -> Result<Sha256> {
         let rest = self.buffer.split().freeze();
         if self.checkpoint.parts.is_empty() {
-            self.bucket.put(&self.path, rest.clone().into()).await?;
+            self.put_whole(rest.clone()).await?;
             self.hash(rest).await?;
         } else {
             if !rest.is_empty() {
@@ -293,6 +294,22 @@ impl S3Staging {
             self.complete().await?;
         }
         self.checkpoint.hasher()
+    }
+
+    /// The key was never given to anything else: an object that is there is what an earlier
+    /// attempt of this upload left before its server died, and it was not verified.
+    async fn put_whole(&self, bytes: Bytes) -> Result<()> {
+        let create = || PutOptions::from(PutMode::Create);
+        match self.bucket.put_opts(&self.path, bytes.clone().into(), create()).await {
+            Err(object_store::Error::AlreadyExists { .. }) => {
+                self.bucket.delete(&self.path).await?;
+                self.bucket.put_opts(&self.path, bytes.into(), create()).await?;
+            }
+            other => {
+                other?;
+            }
+        }
+        Ok(())
     }
 
     async fn complete(&mut self) -> Result<()> {

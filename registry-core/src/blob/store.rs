@@ -35,7 +35,7 @@ pub struct S3Settings {
 
 /// The store, with what only one kind of it can do.
 #[derive(Debug, Clone)]
-pub struct BlobStore {
+pub(crate) struct BlobStore {
     pub(super) objects: Arc<dyn ObjectStore>,
     pub(super) kind: Kind,
     prefix: String,
@@ -49,10 +49,10 @@ pub(super) enum Kind {
 
 impl BlobStore {
     /// Opens the store; a missing local folder is created.
-    pub fn open(storage: Storage) -> Result<Self> {
+    pub(crate) fn open(storage: Storage) -> Result<Self> {
         match storage {
             Storage::Local(folder) => Self::open_local(folder),
-            Storage::S3(settings) => Self::open_s3(settings),
+            Storage::S3(settings) => Self::open_s3(&settings),
         }
     }
 
@@ -62,7 +62,7 @@ impl BlobStore {
         Ok(Self { objects: Arc::new(objects), kind: Kind::Local { folder }, prefix: String::new() })
     }
 
-    fn open_s3(settings: S3Settings) -> Result<Self> {
+    fn open_s3(settings: &S3Settings) -> Result<Self> {
         let mut builder = AmazonS3Builder::from_env()
             .with_bucket_name(&settings.bucket)
             .with_region(&settings.region)
@@ -96,14 +96,14 @@ impl BlobStore {
     }
 
     /// A URL that serves the object without this server for `valid_for`; none on a local store.
-    pub async fn presigned_get(&self, storage_key: &str, valid_for: Duration) -> Result<Option<String>> {
+    pub(crate) async fn presigned_get(&self, storage_key: &str, valid_for: Duration) -> Result<Option<String>> {
         let Kind::S3 { bucket } = &self.kind else { return Ok(None) };
         let url = bucket.signed_url(http::Method::GET, &self.path(storage_key), valid_for).await?;
         Ok(Some(url.to_string()))
     }
 
     /// Whether the store answers: reads an object that does not exist.
-    pub async fn check(&self) -> Result<()> {
+    pub(crate) async fn check(&self) -> Result<()> {
         match self.objects.head(&self.path("weighhouse-readiness")).await {
             Ok(_) | Err(object_store::Error::NotFound { .. }) => Ok(()),
             Err(error) => Err(error.into()),

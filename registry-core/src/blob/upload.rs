@@ -123,12 +123,7 @@ impl Registry {
     }
 
     /// The row is written before the first byte, so the sweeper finds whatever follows.
-    async fn create_session(
-        &self,
-        caller: &Caller,
-        namespace: &str,
-        file: &FileSpec,
-    ) -> Result<upload_session::Model> {
+    async fn create_session(&self, caller: &Caller, namespace: &str, file: &FileSpec) -> Result<upload_session::Model> {
         let start = Checkpoint::start();
         let row = upload_session::ActiveModel {
             id: Set(Uuid::now_v7().to_string()),
@@ -235,12 +230,7 @@ impl Registry {
         let writer = Uuid::new_v4().to_string();
         let expires_at = now_ms() + self.settings.upload_session_ttl_ms;
         let update = "UPDATE upload_session SET writer = ?, expires_at = ? WHERE id = ? AND received = ?";
-        let values = vec![
-            writer.clone().into(),
-            expires_at.into(),
-            session.id.clone().into(),
-            session.received.into(),
-        ];
+        let values = vec![writer.clone().into(), expires_at.into(), session.id.clone().into(), session.received.into()];
         match self.db.execute_raw(sql(&self.db, update, values)).await?.rows_affected() {
             1 => Ok(writer),
             _ => Err(Error::UploadBusy),
@@ -286,12 +276,7 @@ impl Registry {
 
     /// The blob, the grant, the event and the end of the session, in one transaction.
     /// Returns whether the uploaded object is the blob's object.
-    async fn record_blob(
-        &self,
-        session: &upload_session::Model,
-        writer: &str,
-        digest: &Sha256Digest,
-    ) -> Result<bool> {
+    async fn record_blob(&self, session: &upload_session::Model, writer: &str, digest: &Sha256Digest) -> Result<bool> {
         let txn = begin(&self.db).await?;
         let ended = upload_session::Entity::delete_many()
             .filter(upload_session::Column::Id.eq(&session.id))

@@ -160,7 +160,13 @@ impl Registry {
     }
 
     /// Stores a stage's conclusion and everything that follows, in one transaction.
-    async fn finish_stage(&self, lease: &Lease, revision: &Revision, key: &EvidenceKey, found: &Evidence) -> Result<()> {
+    async fn finish_stage(
+        &self,
+        lease: &Lease,
+        revision: &Revision,
+        key: &EvidenceKey,
+        found: &Evidence,
+    ) -> Result<()> {
         let txn = begin(&self.db).await?;
         job::complete(&txn, lease).await?;
         let (recorded, first) = record(&txn, key, found).await?;

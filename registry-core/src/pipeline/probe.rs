@@ -35,7 +35,8 @@ impl Registry {
         files: &[FileSpec],
     ) -> Result<Option<ProbeTask>> {
         let wanted = probe_files(files, self.inspection(&revision).await?.as_ref());
-        let inputs = wanted.iter().map(|file| EvidenceInput { role: file.path.clone(), digest: file.sha256.to_string() });
+        let inputs =
+            wanted.iter().map(|file| EvidenceInput { role: file.path.clone(), digest: file.sha256.to_string() });
         let configuration = Sha256Digest::of(self.settings.probe_configuration.as_bytes()).to_string();
         let key = EvidenceKey::new(Stage::Probe, &self.settings.probe_version, configuration, inputs.collect());
         if let Some(found) = self.find_evidence(&key).await? {

@@ -2,8 +2,7 @@
 
 use verifier::evidence::{Evidence, EvidenceInput, EvidenceKey, Inspection, Stage};
 use verifier::format::{self, FileEntry};
-use verifier::license::{self, DigestedFile};
-use verifier::{ReadAt, provenance};
+use verifier::{DigestedFile, ReadAt, license, provenance};
 
 use super::probe::ProbeTask;
 use crate::error::{Error, Result};
@@ -51,8 +50,10 @@ impl Registry {
 
     /// The identity of a stage's conclusion: what it reads and what it is told.
     async fn stage_key(&self, revision: &Revision, stage: Stage, files: &[FileSpec]) -> Result<EvidenceKey> {
-        let mut inputs: Vec<EvidenceInput> =
-            files.iter().map(|file| EvidenceInput { role: file.path.clone(), digest: file.sha256.to_string() }).collect();
+        let mut inputs: Vec<EvidenceInput> = files
+            .iter()
+            .map(|file| EvidenceInput { role: file.path.clone(), digest: file.sha256.to_string() })
+            .collect();
         let mut configuration = String::new();
         let version = match stage {
             Stage::License => LICENSE_VERSION,
@@ -62,9 +63,8 @@ impl Registry {
                     role: "attached signature".into(),
                     digest: Sha256Digest::of(bundle).to_string(),
                 }));
-                for key in &self.settings.trusted_keys {
-                    configuration.push_str(&format!("{} {}\n", key.name(), key.digest()));
-                }
+                let keys = self.settings.trusted_keys.iter();
+                configuration = keys.map(|key| [key.name(), " ", key.digest(), "\n"].concat()).collect();
                 PROVENANCE_VERSION
             }
             Stage::Inspect | Stage::Probe => INSPECT_VERSION,
@@ -82,9 +82,11 @@ impl Registry {
         let inspection = self.inspection(revision).await?;
         let settings = self.settings.clone();
         let judged = tokio::task::spawn_blocking(move || match (stage, inspection) {
-            (Stage::License, Some(inspection)) => Ok(Evidence::License(judge_license(&sources, &inspection))),
+            (Stage::License, Some(inspection)) => {
+                Ok(Evidence::License(license::judge_files(&digested(&sources), &inspection)))
+            }
             (Stage::Provenance, _) => {
-                Ok(Evidence::Provenance(judge_provenance(&sources, &attached, &settings.trusted_keys)))
+                Ok(Evidence::Provenance(provenance::judge(&digested(&sources), &attached, &settings.trusted_keys)))
             }
             (Stage::Inspect, _) => Ok(Evidence::Inspect(inspect(&sources))),
             (stage, _) => Err(Error::Corrupt(format!("the stage {} has no inspection to start from", stage.as_str()))),
@@ -105,14 +107,11 @@ fn inspect(sources: &[Source]) -> Inspection {
     format::inspect(&entries)
 }
 
-fn judge_license(sources: &[Source], inspection: &Inspection) -> verifier::evidence::LicenseFacts {
-    let files: Vec<DigestedFile<'_>> = sources
-        .iter()
-        .map(|source| DigestedFile {
-            path: &source.file.path,
-            digest: source.file.sha256.as_str(),
-            source: source.reader.as_ref(),
-        })
-        .collect();
-    license::judge_files(&files, inspection)
+fn digested(sources: &[Source]) -> Vec<DigestedFile<'_>> {
+    let mut files = Vec::with_capacity(sources.len());
+    for source in sources {
+        let (path, digest) = (source.file.path.as_str(), source.file.sha256.as_str());
+        files.push(DigestedFile { path, digest, source: source.reader.as_ref() });
+    }
+    files
 }

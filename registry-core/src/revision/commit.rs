@@ -3,8 +3,8 @@
 use sea_orm::{ActiveModelTrait, ColumnTrait, DatabaseTransaction, EntityTrait, QueryFilter, Set};
 use uuid::Uuid;
 
-use super::refs::{self, RefKind};
 use super::Revision;
+use super::refs::{self, RefKind};
 use crate::access::Caller;
 use crate::audit::{self, Event};
 use crate::blob::{GrantSource, grant};

@@ -25,7 +25,7 @@ use crate::pipeline;
 use crate::registry::Registry;
 
 /// The branch that stands for the model in the catalog.
-pub const MAIN: &str = "main";
+pub(super) const MAIN: &str = "main";
 
 /// Movable or fixed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]

@@ -1,0 +1,403 @@
+//! A model's page: what it is, what may be done with it, who vouches for it, whether it runs.
+
+use actix_web::http::StatusCode;
+use actix_web::web;
+use maud::{Markup, html};
+use registry_core::{Decision, FileSpec, ModelInfo, ModelName, Ref, Revision, StageView};
+use serde::Deserialize;
+use verifier::evidence::{
+    Evidence, Inspection, LicenseFacts, LicenseStatement, ProbeReport, ProvenanceFacts, SignatureState, Stage,
+};
+
+use super::components::{bytes, count, findings, status, verdict};
+use super::layout::{Frame, document};
+use super::{PageAnswer, or_dash, page};
+use crate::server::State;
+use crate::server::access::Actor;
+
+/// Files listed on the page; the API lists all.
+const FILES_SHOWN: usize = 200;
+
+#[derive(Debug, Deserialize)]
+pub(super) struct ModelPath {
+    namespace: String,
+    name: String,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct ModelQuery {
+    revision: Option<String>,
+}
+
+/// Everything the page shows of one revision.
+struct Shown {
+    revision: Revision,
+    files: Vec<FileSpec>,
+    stages: Vec<StageView>,
+    /// The decision in force per environment; none while it is pending.
+    decisions: Vec<(String, Option<Decision>)>,
+}
+
+impl Shown {
+    fn settled(&self) -> bool {
+        self.stages.iter().all(|view| view.state.is_settled())
+    }
+
+    fn size(&self) -> u64 {
+        self.files.iter().map(|file| file.size).sum()
+    }
+}
+
+pub(super) async fn show(
+    state: web::Data<State>,
+    Actor(caller): Actor,
+    path: web::Path<ModelPath>,
+    query: web::Query<ModelQuery>,
+) -> PageAnswer {
+    let name: ModelName = format!("{}/{}", path.namespace, path.name).parse()?;
+    let model = state.registry.find_model(&caller, &name).await?;
+    let refs = state.registry.list_refs(&model).await?;
+    let wanted = query.revision.as_deref().filter(|name| !name.is_empty());
+    let shown = match (wanted, refs.is_empty()) {
+        (None, true) => None,
+        (wanted, _) => Some(load(&state, &model, wanted.unwrap_or("main")).await?),
+    };
+    let content = match &shown {
+        Some(shown) => content(&model, &refs, shown, wanted.unwrap_or("main"), &state.public_url),
+        None => empty(&model),
+    };
+    let refresh = shown.as_ref().is_some_and(|shown| !shown.settled());
+    let title = model.name.to_string();
+    Ok(page(StatusCode::OK, document(&Frame { title: &title, caller: Some(&caller), refresh }, &content)))
+}
+
+async fn load(state: &State, model: &ModelInfo, name: &str) -> registry_core::Result<Shown> {
+    let revision = state.registry.find_revision(model, name).await?;
+    let files = state.registry.revision_files(&revision).await?;
+    let stages = state.registry.stages(&revision).await?;
+    let mut decisions = Vec::new();
+    for environment in state.registry.environments() {
+        let decision = state.registry.live_decision(model, &revision, &environment).await?;
+        decisions.push((environment, decision));
+    }
+    Ok(Shown { revision, files, stages, decisions })
+}
+
+fn empty(model: &ModelInfo) -> Markup {
+    html! {
+        h1 { (model.name) }
+        p.empty { "This model has no revision yet. Push one with " code { "weighhouse push DIR " (model.name) } "." }
+    }
+}
+
+fn content(model: &ModelInfo, refs: &[Ref], shown: &Shown, name: &str, public_url: &str) -> Markup {
+    html! {
+        h1 { (model.name) }
+        (summary(model, shown))
+        @if !shown.settled() { p.notice role="status" { "This revision is being judged. The page renews itself." } }
+        (chooser(model, refs, name))
+        nav.anchors aria-label="On this page" {
+            @for (anchor, label) in [("policy", "Policy"), ("license", "License"), ("provenance", "Provenance"),
+                ("probe", "Probe"), ("inspection", "Inspection"), ("files", "Files"), ("use", "Use it")] {
+                a href={ "#" (anchor) } { (label) }
+            }
+        }
+        section #policy { h2 { "Policy" } div.columns { @for (environment, decision) in &shown.decisions { (decision_card(environment, decision.as_ref())) } } }
+        @for view in order(&shown.stages) { (stage(view)) }
+        (files(model, shown))
+        (usage(model, shown, public_url))
+    }
+}
+
+/// License and provenance first: that is what people come for.
+fn order(stages: &[StageView]) -> Vec<&StageView> {
+    let wanted = [Stage::License, Stage::Provenance, Stage::Probe, Stage::Inspect];
+    wanted.iter().filter_map(|stage| stages.iter().find(|view| view.stage == *stage)).collect()
+}
+
+fn summary(model: &ModelInfo, shown: &Shown) -> Markup {
+    let inspection = shown.stages.iter().find_map(|view| match &view.evidence {
+        Some(Evidence::Inspect(inspection)) => Some(inspection),
+        _ => None,
+    });
+    let license = shown.stages.iter().find_map(|view| match &view.evidence {
+        Some(Evidence::License(facts)) => Some(facts),
+        _ => None,
+    });
+    html! {
+        ul.chips {
+            @for (environment, decision) in &shown.decisions { li { (environment) ": " (verdict(word(decision.as_ref()))) } }
+            li { (model.visibility.as_str()) }
+            @if let Some(facts) = license { li { (facts.concluded) } li { (facts.openness.access_class) } }
+            @if let Some(inspection) = inspection {
+                @if let Some(quantization) = &inspection.quantization { li { (quantization) } }
+                @if let Some(parameters) = inspection.parameters { li { (count(parameters)) " parameters" } }
+            }
+            li { (bytes(shown.size())) }
+        }
+        dl.facts {
+            dt { "Commit" } dd { code { (shown.revision.commit) } }
+            dt { "Content digest" } dd { code { "sha256:" (shown.revision.content_digest) } }
+            dt { "Pushed" } dd { (registry_core::rfc3339(shown.revision.created_at)) " by " (shown.revision.author) }
+            @if !shown.revision.message.is_empty() { dt { "Message" } dd { (shown.revision.message) } }
+        }
+    }
+}
+
+fn chooser(model: &ModelInfo, refs: &[Ref], name: &str) -> Markup {
+    html! {
+        form.inline method="get" action={ "/models/" (model.name) } {
+            label for="revision" { "Revision" }
+            select #revision name="revision" {
+                @for reference in refs { option value=(reference.name) selected[reference.name == name] { (reference.name) } }
+                @if !refs.iter().any(|reference| reference.name == name) { option value=(name) selected { (name) } }
+            }
+            button type="submit" { "Show" }
+        }
+    }
+}
+
+const fn word(decision: Option<&Decision>) -> &'static str {
+    match decision {
+        None => "pending",
+        Some(decision) if decision.allowed => "allowed",
+        Some(_) => "denied",
+    }
+}
+
+fn decision_card(environment: &str, decision: Option<&Decision>) -> Markup {
+    html! {
+        article.card {
+            h3 { (environment) " " (verdict(word(decision))) }
+            @match decision {
+                Some(decision) => (grounds(decision)),
+                None => p { "The gate decides when the stages below have finished. Until then it allows nothing." },
+            }
+        }
+    }
+}
+
+fn grounds(decision: &Decision) -> Markup {
+    html! {
+            @if !decision.reasons.is_empty() {
+                h4 { "Why" }
+                ul.reasons { @for reason in &decision.reasons { li { code { (reason.code) } " " (reason.msg) } } }
+                h4 { "What would make it pass" }
+                ul.reasons {
+                    @for suggestion in &decision.would_pass_if {
+                        li { (suggestion.change) @if suggestion.sufficient { " " span.quiet { "This alone is enough." } } }
+                    }
+                }
+            }
+            @if !decision.warnings.is_empty() {
+                h4 { "Warnings" }
+                ul.reasons { @for reason in &decision.warnings { li { code { (reason.code) } " " (reason.msg) } } }
+            }
+            p.quiet {
+                "Decided " (decision.decided_at) " for "
+                @for (position, (key, value)) in decision.r#use.0.iter().enumerate() {
+                    @if position > 0 { ", " } (key) "=" (value)
+                }
+                " · " a href={ "/v1/decisions/" (decision.id) } { "as JSON" }
+            }
+    }
+}
+
+fn stage(view: &StageView) -> Markup {
+    let (anchor, title) = match view.stage {
+        Stage::Inspect => ("inspection", "Inspection"),
+        Stage::License => ("license", "License and openness"),
+        Stage::Provenance => ("provenance", "Provenance"),
+        Stage::Probe => ("probe", "Probe"),
+    };
+    html! {
+        section id=(anchor) {
+            h2 { (title) " " (status(view.status)) }
+            @match &view.evidence {
+                Some(Evidence::Inspect(inspection)) => (inspect(inspection)),
+                Some(Evidence::License(facts)) => (license(facts)),
+                Some(Evidence::Provenance(facts)) => (provenance(facts)),
+                Some(Evidence::Probe(report)) => (probe(report)),
+                None => p.quiet { "No evidence: the stage is " (view.state.as_str()) "." },
+            }
+        }
+    }
+}
+
+fn inspect(inspection: &Inspection) -> Markup {
+    html! {
+        dl.facts {
+            dt { "Format" } dd { (or_dash(inspection.format.as_deref())) }
+            dt { "Architecture" } dd { (or_dash(inspection.architecture.as_deref())) }
+            dt { "Parameters" } dd { (or_dash(inspection.parameters.map(|number| number.to_string()).as_deref())) }
+            dt { "Quantization" } dd { (or_dash(inspection.quantization.as_deref())) }
+            dt { "Bits per weight" } dd { (or_dash(inspection.bits_per_weight.map(|bits| format!("{bits:.2}")).as_deref())) }
+            dt { "Context length" } dd { (or_dash(inspection.context_length.map(|number| number.to_string()).as_deref())) }
+        }
+        (findings(&inspection.findings))
+    }
+}
+
+fn license(facts: &LicenseFacts) -> Markup {
+    html! {
+        dl.facts {
+            dt { "Concluded" } dd { strong { (facts.concluded) } @if facts.provisional { " (provisional)" } }
+            dt { "Class" } dd { (or_dash(facts.license_class.as_deref())) }
+            dt { "Openness" } dd { (facts.openness.access_class) }
+            dt { "OSAID 1.0" } dd { (facts.openness.osaid) }
+            dt { "MOF class" } dd { @match facts.openness.mof_class { 0 => "unclassified", class => (class) } }
+        }
+        @if !facts.openness.reasons.is_empty() {
+            ul.reasons { @for reason in &facts.openness.reasons { li { (reason) } } }
+        }
+        (statements("Declared", &facts.declared))
+        (statements("Detected in texts", &facts.detected))
+        (findings(&facts.findings))
+    }
+}
+
+fn statements(caption: &str, list: &[LicenseStatement]) -> Markup {
+    html! {
+        @if !list.is_empty() {
+            div.scroll {
+                table {
+                    caption { (caption) }
+                    thead { tr { th scope="col" { "Says" } th scope="col" { "Means" } th scope="col" { "Read from" } } }
+                    tbody {
+                        @for statement in list {
+                            tr { td { (statement.text) } td { (statement.expression) } td { (statement.path) } }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn provenance(facts: &ProvenanceFacts) -> Markup {
+    html! {
+        @if facts.signatures.is_empty() { p { "No signature is attached to this revision." } }
+        @for signature in &facts.signatures {
+            dl.facts {
+                dt { "Signature" } dd { (signature.method) ", " (signature_state(signature.state)) }
+                @if let Some(signer) = &signature.signer { dt { "Signer" } dd { (signer) } }
+                dt { "Covers" } dd {
+                    (signature.coverage.signed.len()) " files signed, " (signature.coverage.ignored.len()) " ignored, "
+                    (signature.coverage.unsigned.len()) " unsigned"
+                }
+            }
+        }
+        (findings(&facts.findings))
+    }
+}
+
+const fn signature_state(state: SignatureState) -> &'static str {
+    match state {
+        SignatureState::Trusted => "valid, by a key that is trusted here",
+        SignatureState::Untrusted => "valid, by a key that is not trusted here",
+        SignatureState::Unverified => "not verified: no configured key could check it",
+        SignatureState::Invalid => "invalid",
+        SignatureState::Unsupported => "of a kind that this release cannot check",
+    }
+}
+
+fn probe(report: &ProbeReport) -> Markup {
+    html! {
+        p { (report.reason) }
+        @if let Some(generation) = &report.generation {
+            figure {
+                figcaption { "Asked: " (generation.prompt) }
+                blockquote { (generation.text) }
+            }
+        }
+        dl.facts {
+            @if let Some(generation) = &report.generation {
+                dt { "Speed" } dd { (format!("{:.1}", generation.tokens_per_second)) " tokens per second, " (generation.generated_tokens) " tokens" }
+                dt { "Deterministic" } dd { @if generation.deterministic { "yes" } @else { "no" } }
+            }
+            @if let Some(calibration) = &report.calibration {
+                dt { "Perplexity" } dd { (format!("{:.2}", calibration.perplexity)) }
+            }
+            dt { "Engine" } dd { (report.engine) " " (report.engine_version) " on " (report.device) ", " (report.threads) " threads" }
+            @if let Some(peak) = report.peak_memory_bytes { dt { "Peak memory" } dd { (bytes(peak)) } }
+            @if let Some(sandbox) = &report.sandbox { dt { "Sandbox" } dd { (sandbox.profile) ", landlock " (sandbox.landlock) } }
+        }
+        @if !report.levels.is_empty() {
+            div.scroll {
+                table {
+                    caption { "Levels" }
+                    thead { tr { th scope="col" { "Level" } th scope="col" { "Status" } th.number scope="col" { "Milliseconds" } th scope="col" { "Detail" } } }
+                    tbody {
+                        @for level in &report.levels {
+                            tr {
+                                th scope="row" { (level.level) } td { (status(level.status)) }
+                                td.number { (level.milliseconds) } td { (or_dash(level.detail.as_deref())) }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+        (findings(&report.findings))
+    }
+}
+
+fn files(model: &ModelInfo, shown: &Shown) -> Markup {
+    html! {
+        section #files {
+            h2 { "Files" }
+            div.scroll {
+                table {
+                    caption { (shown.files.len()) " files, " (bytes(shown.size())) }
+                    thead { tr { th scope="col" { "Path" } th.number scope="col" { "Size" } th scope="col" { "SHA-256" } } }
+                    tbody {
+                        @for file in shown.files.iter().take(FILES_SHOWN) {
+                            tr {
+                                th scope="row" {
+                                    a href={ "/v1/models/" (model.name) "/revisions/" (shown.revision.commit) "/files/" (encoded(&file.path)) } { (file.path) }
+                                }
+                                td.number { (bytes(file.size)) }
+                                td { code.digest { (file.sha256) } }
+                            }
+                        }
+                    }
+                }
+            }
+            @if shown.files.len() > FILES_SHOWN { p.quiet { "The first " (FILES_SHOWN) " files are shown." } }
+        }
+    }
+}
+
+/// A path for a URL: everything but unreserved characters and slashes is percent-encoded.
+fn encoded(path: &str) -> String {
+    let mut url = String::with_capacity(path.len());
+    for byte in path.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~/".contains(&byte) {
+            url.push(char::from(byte));
+        } else {
+            url.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    url
+}
+
+fn usage(model: &ModelInfo, shown: &Shown, public_url: &str) -> Markup {
+    let at = format!("{}@{}", model.name, shown.revision.commit);
+    html! {
+        section #use {
+            h2 { "Use it" }
+            pre { code { "export WEIGHHOUSE_URL=" (public_url) "\nweighhouse pull " (at) " ./" (model.name.name) } }
+            pre { code { "weighhouse gate " (at) " --environment production" } }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::encoded;
+
+    #[test]
+    fn paths_in_links_are_percent_encoded() {
+        assert_eq!(encoded("a b/é#?.txt"), "a%20b/%C3%A9%23%3F.txt");
+    }
+}

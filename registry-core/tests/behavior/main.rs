@@ -1,0 +1,14 @@
+//! The registry's behavior, each case on SQLite and on PostgreSQL.
+
+#![expect(clippy::unwrap_used, reason = "a failed step of a test must end it")]
+
+mod access;
+mod audit;
+mod catalog;
+mod gate;
+mod identity;
+mod jobs;
+mod revisions;
+mod s3;
+mod support;
+mod uploads;
