@@ -87,6 +87,8 @@ fn content_under_a_false_name_is_malformed() {
     let inspection = inspect_bytes(&[("model.safetensors", b"\x80\x04\x95".to_vec())]);
     assert_eq!(codes(&inspection), ["PICKLE_NOT_SCANNED", "EXTENSION_MISMATCH"]);
     assert_eq!(inspection.verdict, InspectionVerdict::Malformed);
+    let inspection = inspect_bytes(&[("model.pt", b"\x89PNG\r\n\x1a\n".to_vec())]);
+    assert_eq!(codes(&inspection), ["EXTENSION_MISMATCH"]);
 }
 
 #[test]

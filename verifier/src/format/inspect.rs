@@ -180,15 +180,21 @@ impl Observation {
         }
     }
 
-    /// A name that promises a safe format over other content is how such content gets loaded.
+    /// A name is what loaders go by: one that promises weights over other content is how such
+    /// content gets loaded.
     fn check_name(&mut self) {
-        let promised = match kind::extension(&self.file.path).as_str() {
-            "gguf" => FileKind::Gguf,
-            "safetensors" => FileKind::Safetensors,
-            _ => return,
+        if self.kind == FileKind::LfsPointer {
+            return;
+        }
+        let extension = kind::extension(&self.file.path);
+        let keeps_promise = match extension.as_str() {
+            "gguf" => self.kind == FileKind::Gguf,
+            "safetensors" => self.kind == FileKind::Safetensors,
+            name if kind::is_weight_extension(name) => self.kind.holds_weights() || self.kind == FileKind::Archive,
+            _ => true,
         };
-        if self.kind != promised && self.kind != FileKind::LfsPointer {
-            self.add(misnamed(promised, self.kind), InspectionVerdict::Malformed);
+        if !keeps_promise {
+            self.add(misnamed(&extension, self.kind), InspectionVerdict::Malformed);
         }
     }
 }
@@ -381,7 +387,7 @@ fn config_too_large(size: u64) -> Finding {
     Finding::new("CONFIG_TOO_LARGE", Severity::Medium, detail, "remove what does not belong into config.json")
 }
 
-fn misnamed(promised: FileKind, found: FileKind) -> Finding {
-    let detail = format!("The name promises {}, the content is {}.", promised.name(), found.name());
+fn misnamed(extension: &str, found: FileKind) -> Finding {
+    let detail = format!("The name ends in .{extension}, and the content is {}.", found.name());
     Finding::new("EXTENSION_MISMATCH", Severity::High, detail, "rename or remove the file")
 }

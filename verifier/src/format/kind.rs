@@ -9,6 +9,8 @@ use super::safetensors;
 /// Bytes to read from the start of a file for [`FileKind::recognize`].
 pub(super) const PREFIX_BYTES: usize = 4096;
 
+const PICKLE_EXTENSIONS: [&str; 7] = ["pkl", "pickle", "pt", "pth", "ckpt", "joblib", "dill"];
+
 /// What a file is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum FileKind {
@@ -295,7 +297,13 @@ fn by_extension(path: &str) -> FileKind {
 }
 
 fn is_pickle_extension(path: &str) -> bool {
-    ["pkl", "pickle", "pt", "pth", "ckpt", "joblib", "dill"].contains(&extension(path).as_str())
+    PICKLE_EXTENSIONS.contains(&extension(path).as_str())
+}
+
+/// Whether loaders take files with this extension for model parameters.
+pub(super) fn is_weight_extension(extension: &str) -> bool {
+    const OTHERS: [&str; 7] = ["onnx", "h5", "hdf5", "keras", "npy", "npz", "tflite"];
+    PICKLE_EXTENSIONS.contains(&extension) || OTHERS.contains(&extension)
 }
 
 /// The part after the last dot of the file's name, in lower case.
