@@ -19,7 +19,7 @@ use serde::Deserialize;
 pub use keys::{KEYS, Key};
 pub use layers::ConfigArguments;
 pub use show::{Origin, OriginKind, Setting, render_text};
-pub use values::{LogFormat, Network, S3Storage, Secret, Storage, TrustedKey};
+pub use values::{LogFormat, S3Storage, Secret, Storage, TrustedKey};
 
 /// The validated configuration of one process. What each value means stands in [`KEYS`].
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -52,7 +52,6 @@ pub struct Server {
     pub environment: String,
     pub anonymous_read: bool,
     pub workers: usize,
-    pub trusted_proxies: Vec<Network>,
     pub shutdown_grace_seconds: u64,
 }
 
@@ -61,7 +60,6 @@ pub struct Server {
 pub struct Upload {
     pub session_ttl_hours: u64,
     pub max_file_bytes: u64,
-    pub max_parallel: usize,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -76,11 +74,9 @@ pub struct Worker {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Probe {
-    pub enabled: bool,
     pub memory_limit_bytes: u64,
     pub wall_limit_seconds: u64,
     pub threads: u32,
-    pub require_sandbox: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]

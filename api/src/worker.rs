@@ -21,7 +21,7 @@ use crate::config::Config;
 pub const PROBE_VERB: &str = "probe-worker";
 
 /// How often housekeeping looks for expired uploads and decisions.
-const HOUSEKEEPING: Duration = Duration::from_secs(60);
+const HOUSEKEEPING: Duration = Duration::from_mins(1);
 const SEQUENCER_PAUSE: Duration = Duration::from_millis(500);
 const ACCESS_FLUSH_PAUSE: Duration = Duration::from_millis(250);
 
@@ -205,7 +205,13 @@ pub fn start_housekeeping(registry: &Registry, shutdown: &Shutdown) -> Vec<JoinH
 }
 
 /// Runs `task` again and again, and one last time at shutdown.
-fn repeat<F, T>(pause: Duration, registry: &Registry, shutdown: &Shutdown, name: &'static str, task: T) -> JoinHandle<()>
+fn repeat<F, T>(
+    pause: Duration,
+    registry: &Registry,
+    shutdown: &Shutdown,
+    name: &'static str,
+    task: T,
+) -> JoinHandle<()>
 where
     T: Fn(Registry) -> F + Send + 'static,
     F: Future<Output = Result<(), Error>> + Send,

@@ -5,22 +5,34 @@
 
 mod audit;
 mod client;
+mod download;
+mod folder;
+mod follow;
 mod gate;
+mod layout;
 mod migrate;
 mod model;
 mod offline;
 mod output;
+mod progress;
 mod pull;
 mod push;
 mod serve;
+mod summary;
+mod target;
 mod token;
+mod units;
+mod upload;
+mod verdict;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
+use serde::Serialize;
 
 use crate::config::{ConfigArguments, Loaded, render_text};
+use crate::v1::wire::Page;
 
 pub use output::CliError;
 
@@ -97,6 +109,37 @@ pub struct Remote {
     token: Option<String>,
 }
 
+/// How much of a list to print, and how.
+#[derive(Debug, Clone, Copy, Args)]
+struct Listing {
+    /// Most rows
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u64).range(1..))]
+    limit: u64,
+    /// Print every row
+    #[arg(long, conflicts_with = "limit")]
+    all: bool,
+    /// Print one JSON document
+    #[arg(long)]
+    json: bool,
+}
+
+impl Listing {
+    fn wanted(self) -> Option<u64> {
+        (!self.all).then_some(self.limit)
+    }
+
+    fn print<T: Serialize>(self, page: &Page<T>, table: impl Fn(&[T]) -> String) -> Result<ExitCode, CliError> {
+        if self.json {
+            return output::json(page);
+        }
+        output::text(&table(&page.items))?;
+        if page.next.is_some() {
+            output::note("there are more; --all prints them, --limit so many");
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
 /// A path to files, for the offline verbs.
 #[derive(Debug, Clone, Args)]
 pub struct LocalPath {
@@ -141,6 +184,6 @@ fn show_config(show: &ConfigShow) -> Result<ExitCode, CliError> {
     if show.json {
         return output::json(&loaded.settings);
     }
-    output::text(&render_text(&loaded.settings));
+    output::text(&render_text(&loaded.settings))?;
     Ok(ExitCode::SUCCESS)
 }

@@ -21,7 +21,7 @@ use crate::worker;
 const MAX_SMALL_FILE: u64 = 1 << 20;
 
 /// Runs the server until a signal.
-pub fn serve(arguments: &ConfigArguments) -> Result<ExitCode, CliError> {
+pub(super) fn serve(arguments: &ConfigArguments) -> Result<ExitCode, CliError> {
     let config = start_process(arguments)?;
     runtime()?.block_on(async {
         let listener = TcpListener::bind(config.server.listen)
@@ -52,7 +52,7 @@ pub fn serve(arguments: &ConfigArguments) -> Result<ExitCode, CliError> {
 }
 
 /// Runs workers alone until a signal.
-pub fn worker(arguments: &ConfigArguments) -> Result<ExitCode, CliError> {
+pub(super) fn worker(arguments: &ConfigArguments) -> Result<ExitCode, CliError> {
     let config = start_process(arguments)?;
     runtime()?.block_on(async {
         let registry = open(&config).await?;
@@ -118,17 +118,17 @@ async fn termination() -> Result<(), CliError> {
 /// Prints the address and, on an empty registry, the first administrator's token.
 async fn announce(config: &Config, registry: &Registry) -> Result<(), CliError> {
     if let Some(issued) = registry.first_admin_token().await? {
-        output::text(&format!("First administrator's token, shown this once: {}\n", issued.secret));
+        output::text(&format!("First administrator's token, shown this once: {}\n", issued.secret))?;
     }
-    output::text(&format!("Weighhouse listens on {}\n", config.server.public_url));
-    Ok(())
+    output::text(&format!("Weighhouse listens on {}\n", config.server.public_url))
 }
 
 /// Opens the registry that the configuration describes.
 pub(super) async fn open(config: &Config) -> Result<Registry, CliError> {
-    fs_err::create_dir_all(&config.data_dir).map_err(|error| CliError::Io("cannot use the data folder".into(), error))?;
+    fs_err::create_dir_all(&config.data_dir)
+        .map_err(|error| CliError::Io("cannot use the data folder".into(), error))?;
     let opening = Opening {
-        database_url: config.database.url.reveal().to_owned(),
+        database_url: config.database.url.expose().to_owned(),
         storage: storage(config),
         keys: instance_keys(config)?,
         policy: policy(config)?,
@@ -144,8 +144,8 @@ fn storage(config: &Config) -> Storage {
             bucket: s3.bucket.clone(),
             region: s3.region.clone(),
             endpoint: s3.endpoint.clone(),
-            access_key_id: s3.access_key_id.clone(),
-            secret_access_key: s3.secret_access_key.as_ref().map(|secret| secret.reveal().to_owned()),
+            access_key_id: s3.credentials.as_ref().map(|(id, _)| id.clone()),
+            secret_access_key: s3.credentials.as_ref().map(|(_, secret)| secret.expose().to_owned()),
             allow_http: s3.allow_http,
             prefix: s3.prefix.clone(),
         }),

@@ -11,8 +11,6 @@ pub enum Kind {
         least: u64,
         most: u64,
     },
-    /// As text: separated by commas.
-    List,
     /// As text: `NAME=PATH`, separated by commas.
     TrustedKeys,
 }
@@ -61,7 +59,7 @@ impl Key {
 }
 
 use DefaultValue::{Absent, Derived, Fixed};
-use Kind::{Flag, List, Text, TrustedKeys};
+use Kind::{Flag, Text, TrustedKeys};
 
 pub(super) const VARIABLE_PREFIX: &str = "WEIGHHOUSE_";
 
@@ -106,12 +104,6 @@ pub const KEYS: &[Key] = &[
         "Whether public models are readable without a token; by default only on a loopback address.",
     ),
     integer("server.workers", 1, 1024, Derived, "Threads that serve requests; by default one for each core."),
-    key(
-        "server.trusted_proxies",
-        List,
-        Fixed(""),
-        "Addresses or networks, such as `10.0.0.0/8`, whose forwarding headers are believed.",
-    ),
     integer(
         "server.shutdown_grace_seconds",
         0,
@@ -121,12 +113,10 @@ pub const KEYS: &[Key] = &[
     ),
     integer("upload.session_ttl_hours", 1, 24 * 365, Fixed("24"), "How long an unfinished upload can be resumed."),
     integer("upload.max_file_bytes", 1, 1 << 50, Fixed("549755813888"), "Largest file that is accepted."),
-    integer("upload.max_parallel", 1, 1024, Fixed("16"), "Uploads that one client may have open at once."),
     key("worker.enabled", Flag, Fixed("true"), "Whether `serve` also runs the pipeline's jobs."),
     integer("worker.concurrency", 1, 256, Fixed("2"), "Jobs that one process runs at once."),
     integer("worker.poll_milliseconds", 10, 60_000, Fixed("500"), "Pause before an idle worker looks for jobs again."),
     integer("worker.lease_seconds", 5, 3600, Fixed("60"), "How long a job stays claimed without a sign of life."),
-    key("probe.enabled", Flag, Fixed("true"), "Whether models are loaded and run."),
     integer(
         "probe.memory_limit_bytes",
         1 << 26,
@@ -136,7 +126,6 @@ pub const KEYS: &[Key] = &[
     ),
     integer("probe.wall_limit_seconds", 1, DAY_SECONDS, Fixed("600"), "Time that one probe may take."),
     integer("probe.threads", 1, 1024, Derived, "Most threads of one probe; by default one for each core."),
-    key("probe.require_sandbox", Flag, Fixed("true"), "Whether a probe is refused where the kernel cannot confine it."),
     key("gate.policy_dir", Text, Absent, "Folder with policies and their data; without it the built-in ones apply."),
     key(
         "gate.trusted_keys",

@@ -138,7 +138,6 @@ fn parse(kind: Kind, text: &str) -> Option<Value> {
         Kind::Text => Some(Value::from(text)),
         Kind::Flag => text.parse::<bool>().ok().map(Value::from),
         Kind::Integer { .. } => text.parse::<u64>().ok().map(Value::from),
-        Kind::List => Some(items(text).map(Value::from).collect::<Vec<_>>().into()),
         Kind::TrustedKeys => items(text).map(trusted_key).collect::<Option<Vec<_>>>().map(Value::from),
     }
 }
@@ -158,7 +157,6 @@ fn expected(kind: Kind) -> String {
         Kind::Text => "text".to_owned(),
         Kind::Flag => "true or false".to_owned(),
         Kind::Integer { least, most } => format!("an integer from {least} to {most}"),
-        Kind::List => "a list separated by commas".to_owned(),
         Kind::TrustedKeys => "NAME=PATH pairs separated by commas".to_owned(),
     }
 }

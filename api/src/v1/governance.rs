@@ -3,7 +3,9 @@
 use actix_web::{HttpResponse, web};
 use registry_core::{Caller, Error, JobState, ModelInfo, ModelName, PageRequest, Question, Registry, Revision};
 
-use super::wire::{AuditEvent, AuditHead, AuditVerification, GateAnswer, GateRequest, Job, JobParams, Page, PageQuery, VerifyAudit};
+use super::wire::{
+    AuditEvent, AuditHead, AuditVerification, GateAnswer, GateRequest, Job, JobParams, Page, PageQuery, VerifyAudit,
+};
 use super::{Data, ModelPath};
 use crate::server::access::Actor;
 use crate::server::problem::{Answer, Problem};
@@ -108,7 +110,7 @@ pub(crate) async fn events(state: Data, Actor(caller): Actor, page: web::Query<P
 /// shows whether anything was cut off.
 #[utoipa::path(get, path = "/v1/audit/checkpoint", tag = "governance",
     responses((status = 200, body = AuditHead), (status = 401, body = Problem), (status = 404, body = Problem)))]
-pub(crate) async fn checkpoint(state: Data, Actor(_): Actor) -> Answer {
+pub(crate) async fn checkpoint(state: Data, Actor(_caller): Actor) -> Answer {
     let newest = state.registry.latest_checkpoint().await?;
     let head = newest.ok_or_else(|| Error::NotFound("a checkpoint".into()))?;
     Ok(HttpResponse::Ok().json(AuditHead {

@@ -12,7 +12,7 @@ use crate::server::problem::{Answer, Problem};
 /// Release, environments and policy of this server.
 #[utoipa::path(get, path = "/v1/server", tag = "identity",
     responses((status = 200, body = Server), (status = 401, body = Problem)))]
-pub(crate) async fn server(state: Data, Actor(_): Actor) -> Answer {
+pub(crate) async fn server(state: Data, Actor(_caller): Actor) -> Answer {
     let policy = state.registry.policy();
     Ok(HttpResponse::Ok().json(Server {
         version: env!("CARGO_PKG_VERSION").to_owned(),

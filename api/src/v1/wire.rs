@@ -24,7 +24,7 @@ impl<T> Page<T> {
 }
 
 /// Which page of a list.
-#[derive(Debug, Clone, Deserialize, IntoParams)]
+#[derive(Debug, Clone, Serialize, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct PageQuery {
     /// Rows on the page, 1 to 500; 50 when absent.
