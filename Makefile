@@ -7,13 +7,17 @@ SHELL := /bin/bash
 
 CARGO ?= cargo
 
-.PHONY: help build fmt lint deny test openapi models services
+.PHONY: help build demo fmt lint deny test openapi models services
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
+demo: build ## Serve, push a real model, show what is found. Needs python3 with pip, curl
+	deploy/scripts/demo
+
+# The whole workspace, so that tests and demo share every compiled dependency.
 build: ## Build the weighhouse binary. Needs a Rust toolchain and a C compiler
-	$(CARGO) build --locked -p api
+	$(CARGO) build --locked --workspace --bins
 
 fmt: ## Format all Rust code. Needs rustfmt
 	$(CARGO) fmt --all
