@@ -50,7 +50,9 @@ fn run_levels<W: Write>(
     let weights = recorder.level(Level::L2, || checks::weights::check(name, &header, reader, threads))?;
     let Some(()) = weights else { return Ok(None) };
     let Some(language) = recorder.level(Level::L3, || checks::language::check(name, &header))? else { return Ok(None) };
-    recorder.level(Level::L4, || checks::run::check(name, &header, reader, &structure, &language, measured))
+    // On a thread of the pool, so that handing work to the others needs no sleeping and waking.
+    let run = || rayon::scope(|_| checks::run::check(name, &header, reader, &structure, &language, measured));
+    recorder.level(Level::L4, run)
 }
 
 impl<W: Write> Recorder<W> {

@@ -3,15 +3,15 @@
 use std::io;
 use std::sync::Arc;
 
-use candle_core::quantized::{QMatMul, QTensor};
-use candle_core::{D, DType, Device, Module, Tensor};
+use candle_core::quantized::QTensor;
+use candle_core::{D, DType, Device, Tensor};
 use verifier::ReadAt;
 use verifier::format::gguf::Header;
 
 use super::architecture::{Architecture, FeedForward, Normalization};
 use super::hyperparameters::Hyperparameters;
 use super::rotary::{Angles, Rotary};
-use super::weights::Weights;
+use super::weights::{Matrix, Weights};
 
 /// Why a model cannot be computed.
 #[derive(Debug, thiserror::Error)]
@@ -35,7 +35,7 @@ pub(crate) struct Decoder {
     embedding: Arc<QTensor>,
     blocks: Vec<Block>,
     normalization: Norm,
-    output: QMatMul,
+    output: Matrix,
     rotary: Rotary,
 }
 
@@ -70,7 +70,7 @@ impl Decoder {
         Ok(Self {
             blocks: blocks.collect::<Result<_, _>>()?,
             normalization: Norm::load(architecture, sizes, "output_norm.weight", &weights)?,
-            output: QMatMul::from_arc(output)?,
+            output: Matrix::new(output)?,
             rotary: Rotary::new(architecture.rotary, sizes, divisors.as_deref()),
             embedding,
         })
@@ -175,10 +175,10 @@ impl Block {
 
 /// Attention in which groups of query heads share one key and value head.
 struct Attention {
-    query: QMatMul,
-    key: QMatMul,
-    value: QMatMul,
-    output: QMatMul,
+    query: Matrix,
+    key: Matrix,
+    value: Matrix,
+    output: Matrix,
     heads: usize,
     key_value_heads: usize,
     head_length: usize,
@@ -268,9 +268,9 @@ fn softmax(scores: &Tensor) -> candle_core::Result<Tensor> {
 /// The gated feed-forward layer.
 struct GatedFeedForward {
     kind: FeedForward,
-    gate: QMatMul,
-    up: QMatMul,
-    down: QMatMul,
+    gate: Matrix,
+    up: Matrix,
+    down: Matrix,
 }
 
 impl GatedFeedForward {
@@ -351,7 +351,7 @@ mod tests {
     fn encodings_of_the_same_weights_agree() {
         let exact = last_row(&tiny(TensorType::F32), &TOKENS, &mut Cache::default());
         let scale = exact.iter().copied().fold(0.0_f32, |scale, logit| scale.max(logit.abs()));
-        for (tensor_type, tolerance) in [(TensorType::F16, 0.01), (TensorType::Q8_0, 0.05)] {
+        for (tensor_type, tolerance) in [(TensorType::F16, 0.01), (TensorType::Q8_0, 0.05), (TensorType::Q4_1, 0.5)] {
             let row = last_row(&tiny(tensor_type), &TOKENS, &mut Cache::default());
             assert!(greatest_difference(&exact, &row) < scale * tolerance, "{tensor_type:?}");
         }

@@ -6,6 +6,7 @@
 //! tensor asks for and this engine does not do is refused by name, never ignored.
 
 pub(crate) mod architecture;
+mod block_matrix;
 pub(crate) mod decoder;
 pub(crate) mod generate;
 pub(crate) mod hyperparameters;
@@ -51,9 +52,7 @@ pub fn estimate_memory(header: &Header) -> u64 {
 fn resident_bytes(tensor_type: TensorType, elements: u64, byte_length: u64) -> u64 {
     match tensor_type {
         TensorType::F32 | TensorType::F16 | TensorType::BF16 => elements.saturating_mul(4).saturating_add(byte_length),
-        TensorType::Q4_K | TensorType::Q6_K | TensorType::Q8_0 => {
-            byte_length.saturating_mul(2).saturating_add(elements / 8)
-        }
+        TensorType::Q4_K | TensorType::Q6_K => byte_length.saturating_mul(2).saturating_add(elements / 8),
         _ => byte_length,
     }
 }

@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use candle_core::quantized::ggml_file::qtensor_from_ggml;
 use candle_core::quantized::{GgmlDType, QMatMul, QTensor};
-use candle_core::{Device, Tensor};
+use candle_core::{Device, Module, Tensor};
 use verifier::ReadAt;
 use verifier::format::gguf::{Header, TensorInfo, TensorType};
 
+use super::block_matrix::BlockMatrix;
 use super::decoder::EngineError;
 
 /// The engine's type for a file's tensor type, where it can compute with it.
@@ -50,8 +51,8 @@ impl<'a> Weights<'a> {
         self.find(name)?.ok_or_else(|| EngineError::MissingTensor(name.to_owned()))
     }
 
-    pub(crate) fn matrix(&self, name: &str) -> Result<QMatMul, EngineError> {
-        Ok(QMatMul::from_arc(self.tensor(name)?)?)
+    pub(crate) fn matrix(&self, name: &str) -> Result<Matrix, EngineError> {
+        Matrix::new(self.tensor(name)?)
     }
 
     /// A small tensor as 32-bit floats.
@@ -64,6 +65,29 @@ impl<'a> Weights<'a> {
         let mut bytes = vec![0; size];
         self.source.read_exact_at(tensor.offset, &mut bytes)?;
         decode(tensor.tensor_type, &bytes, row_major(tensor)?)
+    }
+}
+
+/// A matrix to multiply vectors with, in the way that is fastest for its encoding.
+pub(crate) enum Matrix {
+    Blocks(BlockMatrix),
+    Candle(QMatMul),
+}
+
+impl Matrix {
+    pub(crate) fn new(stored: Arc<QTensor>) -> Result<Self, EngineError> {
+        match BlockMatrix::new(&stored) {
+            Some(blocks) => Ok(Self::Blocks(blocks)),
+            None => Ok(Self::Candle(QMatMul::from_arc(stored)?)),
+        }
+    }
+
+    /// `[rows, inputs]` to `[rows, outputs]`.
+    pub(crate) fn forward(&self, input: &Tensor) -> candle_core::Result<Tensor> {
+        match self {
+            Self::Blocks(matrix) => input.apply_op1_no_bwd(matrix),
+            Self::Candle(matrix) => matrix.forward(input),
+        }
     }
 }
 

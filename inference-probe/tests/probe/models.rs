@@ -32,7 +32,7 @@ fn assert_runs(report: &ProbeReport) {
 
 #[test]
 fn a_sound_model_runs_in_every_encoding() {
-    for tensor_type in [TensorType::F32, TensorType::F16, TensorType::Q4_0, TensorType::Q8_0] {
+    for tensor_type in [TensorType::F32, TensorType::F16, TensorType::Q4_0, TensorType::Q4_1, TensorType::Q8_0] {
         let report = probe_bytes("model.gguf", &fluent().tensor_type(tensor_type).build());
         assert_runs(&report);
         assert_eq!(report.threads, 1);
