@@ -5,6 +5,8 @@ pub(crate) mod operations;
 pub(crate) mod problem;
 pub(crate) mod routes;
 mod telemetry;
+#[cfg(test)]
+mod tests;
 
 use std::net::TcpListener;
 use std::time::Duration;
@@ -33,24 +35,33 @@ pub(crate) struct State {
 }
 
 /// Serves until the returned handle is told to stop.
-pub(crate) fn start(config: &Config, state: web::Data<State>, listener: TcpListener) -> std::io::Result<actix_web::dev::Server> {
+pub(crate) fn start(
+    config: &Config,
+    state: web::Data<State>,
+    listener: TcpListener,
+) -> std::io::Result<actix_web::dev::Server> {
     let server = HttpServer::new(move || {
-        App::new()
-            .app_data(state.clone())
-            .app_data(json_config())
-            .app_data(query_config())
-            .app_data(path_config())
-            .app_data(web::FormConfig::default().limit(MAX_FORM_BYTES))
-            .wrap(from_fn(telemetry::observe))
-            .configure(|config| routes::all().configure(config))
-            .configure(operations::swagger)
-            .default_service(web::route().to(not_found))
+        let state = state.clone();
+        App::new().wrap(from_fn(telemetry::observe)).configure(move |config| configure(config, state))
     })
     .workers(config.server.workers)
     .shutdown_timeout(config.server.shutdown_grace_seconds)
     .client_request_timeout(Duration::from_secs(30))
     .disable_signals();
     Ok(server.listen(listener)?.run())
+}
+
+/// Everything behind the outermost wrapper: state, limits and every route.
+fn configure(config: &mut web::ServiceConfig, state: web::Data<State>) {
+    config
+        .app_data(state)
+        .app_data(json_config())
+        .app_data(query_config())
+        .app_data(path_config())
+        .app_data(web::FormConfig::default().limit(MAX_FORM_BYTES));
+    routes::all().configure(config);
+    operations::swagger(config);
+    config.default_service(web::route().to(not_found));
 }
 
 async fn not_found() -> Result<actix_web::HttpResponse, Failure> {

@@ -131,7 +131,9 @@ fn core_kind(error: &Error) -> (StatusCode, &'static str, &'static str) {
         Error::TagReused(_) => (S::CONFLICT, "tag-fixed", "A tag does not move"),
         Error::BlobMissing(_) => (S::UNPROCESSABLE_ENTITY, "bytes-missing", "Bytes have not been uploaded"),
         Error::OffsetMismatch { .. } => (S::CONFLICT, "offset-mismatch", "The upload is at another offset"),
-        Error::DigestMismatch { .. } => (S::UNPROCESSABLE_ENTITY, "digest-mismatch", "The bytes are not the declared ones"),
+        Error::DigestMismatch { .. } => {
+            (S::UNPROCESSABLE_ENTITY, "digest-mismatch", "The bytes are not the declared ones")
+        }
         Error::UploadBusy => (S::CONFLICT, "upload-busy", "Another connection writes this upload"),
         Error::TooLong(_) => (S::UNPROCESSABLE_ENTITY, "too-many-bytes", "More bytes than declared"),
         Error::TooLarge { .. } => (S::PAYLOAD_TOO_LARGE, "too-large", "Larger than the limit"),

@@ -12,7 +12,11 @@ use crate::server::State;
 use crate::server::access::Actor;
 use crate::v1::wire::CatalogParams;
 
-pub(super) async fn show(state: web::Data<State>, Actor(caller): Actor, query: web::Query<CatalogParams>) -> PageAnswer {
+pub(super) async fn show(
+    state: web::Data<State>,
+    Actor(caller): Actor,
+    query: web::Query<CatalogParams>,
+) -> PageAnswer {
     let params = filled(query.into_inner());
     let request = PageRequest::new(params.limit, params.cursor.clone())?;
     let environment = params.environment.clone().unwrap_or_else(|| caller.environment().to_owned());

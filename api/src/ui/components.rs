@@ -40,9 +40,9 @@ pub(super) fn findings(list: &[Finding]) -> Markup {
                         @for finding in sorted {
                             tr {
                                 td { (severity(finding.severity)) }
-                                td { code { (finding.code) } br; (finding.detail) }
+                                td { code { (finding.code) } br; (sentence(&finding.detail)) }
                                 td { (super::or_dash(finding.path.as_deref())) }
-                                td { (finding.remedy) }
+                                td { (sentence(&finding.remedy)) }
                             }
                         }
                     }
@@ -60,6 +60,20 @@ const fn severity(severity: Severity) -> &'static str {
         Severity::High => "high",
         Severity::Critical => "critical",
     }
+}
+
+/// Text from evidence as a sentence of its own.
+pub(super) fn sentence(text: &str) -> String {
+    let mut characters = text.chars();
+    let first = characters.next().map(char::to_uppercase).into_iter().flatten();
+    let text: String = first.chain(characters).collect();
+    if text.ends_with(['.', '!', '?', ':']) { text } else { text + "." }
+}
+
+/// An RFC 3339 time for people: to the second, in UTC.
+pub(super) fn time(rfc3339: &str) -> Markup {
+    let shown = rfc3339.get(..19).unwrap_or(rfc3339).replace('T', " ");
+    html! { time datetime=(rfc3339) { (shown) " UTC" } }
 }
 
 /// Bytes in the largest unit that leaves a number of at least 1.
@@ -95,6 +109,18 @@ mod tests {
         assert_eq!(bytes(98_362_432), "98.4 MB");
         assert_eq!(count(134_515_008), "134.5 M");
         assert_eq!(count(7), "7");
+    }
+
+    #[test]
+    fn sentences_begin_large_and_end_with_a_stop() {
+        assert_eq!(sentence("sign it"), "Sign it.");
+        assert_eq!(sentence("Done!"), "Done!");
+        assert_eq!(sentence(""), ".");
+    }
+
+    #[test]
+    fn times_are_shown_to_the_second() {
+        assert!(time("2026-11-24T14:20:40.102Z").into_string().contains(">2026-11-24 14:20:40 UTC<"));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use verifier::evidence::{
     Evidence, Inspection, LicenseFacts, LicenseStatement, ProbeReport, ProvenanceFacts, SignatureState, Stage,
 };
 
-use super::components::{bytes, count, findings, status, verdict};
+use super::components::{bytes, count, findings, sentence, status, time, verdict};
 use super::layout::{Frame, document};
 use super::{PageAnswer, or_dash, page};
 use crate::server::State;
@@ -138,7 +138,7 @@ fn summary(model: &ModelInfo, shown: &Shown) -> Markup {
         dl.facts {
             dt { "Commit" } dd { code { (shown.revision.commit) } }
             dt { "Content digest" } dd { code { "sha256:" (shown.revision.content_digest) } }
-            dt { "Pushed" } dd { (registry_core::rfc3339(shown.revision.created_at)) " by " (shown.revision.author) }
+            dt { "Pushed" } dd { (time(&registry_core::rfc3339(shown.revision.created_at))) " by " (shown.revision.author) }
             @if !shown.revision.message.is_empty() { dt { "Message" } dd { (shown.revision.message) } }
         }
     }
@@ -194,7 +194,7 @@ fn grounds(decision: &Decision) -> Markup {
                 ul.reasons { @for reason in &decision.warnings { li { code { (reason.code) } " " (reason.msg) } } }
             }
             p.quiet {
-                "Decided " (decision.decided_at) " for "
+                "Decided " (time(&decision.decided_at)) " for "
                 @for (position, (key, value)) in decision.r#use.0.iter().enumerate() {
                     @if position > 0 { ", " } (key) "=" (value)
                 }
@@ -248,7 +248,7 @@ fn license(facts: &LicenseFacts) -> Markup {
             dt { "MOF class" } dd { @match facts.openness.mof_class { 0 => "unclassified", class => (class) } }
         }
         @if !facts.openness.reasons.is_empty() {
-            ul.reasons { @for reason in &facts.openness.reasons { li { (reason) } } }
+            ul.reasons { @for reason in &facts.openness.reasons { li { (sentence(reason)) } } }
         }
         (statements("Declared", &facts.declared))
         (statements("Detected in texts", &facts.detected))
@@ -303,10 +303,10 @@ const fn signature_state(state: SignatureState) -> &'static str {
 
 fn probe(report: &ProbeReport) -> Markup {
     html! {
-        p { (report.reason) }
+        p { (sentence(&report.reason)) }
         @if let Some(generation) = &report.generation {
             figure {
-                figcaption { "Asked: " (generation.prompt) }
+                figcaption { "Asked:" pre { code { (generation.prompt) } } "Answered:" }
                 blockquote { (generation.text) }
             }
         }

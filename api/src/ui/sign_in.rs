@@ -29,11 +29,7 @@ pub(super) async fn form(state: web::Data<State>) -> HttpResponse {
     response
 }
 
-pub(super) async fn submit(
-    state: web::Data<State>,
-    request: HttpRequest,
-    body: web::Form<SignIn>,
-) -> PageAnswer {
+pub(super) async fn submit(state: web::Data<State>, request: HttpRequest, body: web::Form<SignIn>) -> PageAnswer {
     let known = request.cookie(CSRF_COOKIE).is_some_and(|cookie| !body.csrf.is_empty() && cookie.value() == body.csrf);
     let token = body.token.trim();
     let refused = if !known {

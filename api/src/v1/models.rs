@@ -62,10 +62,7 @@ pub(crate) async fn change(
     path: web::Path<ModelPath>,
     body: web::Json<ChangeModel>,
 ) -> Answer {
-    let change = ModelChange {
-        name: body.name.as_deref().map(str::parse).transpose()?,
-        visibility: body.visibility,
-    };
+    let change = ModelChange { name: body.name.as_deref().map(str::parse).transpose()?, visibility: body.visibility };
     let info = state.registry.change_model(&caller, &path.name()?, change).await?;
     Ok(HttpResponse::Ok().json(Model::from(info)))
 }

@@ -2,7 +2,9 @@
 
 use actix_web::{HttpResponse, web};
 
-use super::wire::{AttachedSignature, CommitRequest, Committed, File, Page, PageQuery, Revision, RevisionDetail, StageStatus};
+use super::wire::{
+    AttachedSignature, CommitRequest, Committed, File, Page, PageQuery, Revision, RevisionDetail, StageStatus,
+};
 use super::{Data, ModelPath, RevisionPath};
 use crate::server::access::Actor;
 use crate::server::problem::{Answer, Problem};
@@ -80,13 +82,10 @@ pub(crate) async fn attach_signature(
     let model = state.registry.find_model(&caller, &path.name()?).await?;
     let revision = state.registry.find_revision(&model, &path.revision).await?;
     let limit = registry_core::MAX_SIGNATURE_BYTES;
-    let too_large =
-        || registry_core::Error::TooLarge { what: "the signature".into(), limit: limit as u64 };
+    let too_large = || registry_core::Error::TooLarge { what: "the signature".into(), limit: limit as u64 };
     let bundle = body.to_bytes_limited(limit).await.map_err(|_| too_large())?;
     let bundle = bundle.map_err(|_| registry_core::Error::Interrupted(0))?;
     let digest = state.registry.attach_signature(&caller, &model, &revision, &bundle).await?;
-    Ok(HttpResponse::Ok().json(AttachedSignature {
-        sha256: digest.to_string(),
-        content_digest: revision.content_digest.to_string(),
-    }))
+    Ok(HttpResponse::Ok()
+        .json(AttachedSignature { sha256: digest.to_string(), content_digest: revision.content_digest.to_string() }))
 }

@@ -1,0 +1,222 @@
+//! The route table against callers that must not get in, and against the documentation.
+
+use std::collections::BTreeSet;
+
+use actix_web::body::MessageBody;
+use actix_web::dev::{Service, ServiceResponse};
+use actix_web::http::{Method, StatusCode};
+use actix_web::test::{TestRequest, call_service, init_service, read_body};
+use actix_web::{App, web};
+use registry_core::{InstanceKeys, NewToken, Opening, Registry, Role, Settings, Storage};
+use verifier::policy::Policy;
+
+use super::access::Permission;
+use super::problem::Problem;
+use super::{State, configure, routes};
+
+struct World {
+    state: web::Data<State>,
+    admin: String,
+    reader: String,
+    _folder: tempfile::TempDir,
+}
+
+async fn world(anonymous_read: bool) -> World {
+    let folder = tempfile::tempdir().unwrap();
+    let registry = Registry::open(Opening {
+        database_url: format!("sqlite://{}?mode=rwc", folder.path().join("registry.sqlite").display()),
+        storage: Storage::Local(folder.path().join("objects")),
+        keys: InstanceKeys::new(&InstanceKeys::generate().unwrap(), "registry.example.org/audit").unwrap(),
+        policy: Policy::standard().unwrap(),
+        settings: Settings {
+            default_environment: "development".into(),
+            max_file_bytes: 1 << 20,
+            upload_session_ttl_ms: 60_000,
+            lease_ms: 60_000,
+            trusted_keys: Vec::new(),
+            probe_version: "test".into(),
+            probe_configuration: "none".into(),
+        },
+    })
+    .await
+    .unwrap();
+    let admin = registry.first_admin_token().await.unwrap().unwrap().secret;
+    let caller = registry.authenticate(&admin).await.unwrap().unwrap();
+    let new = NewToken {
+        label: "reader".into(),
+        subject: Some("rea".into()),
+        scope: Role::Reader,
+        namespaces: None,
+        environment: None,
+        expires_at: None,
+    };
+    let reader = registry.issue_token(&caller, new).await.unwrap().secret;
+    let metrics = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder().handle();
+    let public_url = "http://registry.example.org".to_owned();
+    let state = web::Data::new(State { registry, anonymous_read, public_url, metrics });
+    World { state, admin, reader, _folder: folder }
+}
+
+/// A request to a route, with harmless values for its parameters.
+fn request(entry: &routes::Entry, token: Option<&str>) -> TestRequest {
+    let mut path = entry.path.replace("{path:.*}", "file").replace("{kind}", "branch");
+    while let Some((before, rest)) = path.clone().split_once('{') {
+        let (_, after) = rest.split_once('}').unwrap();
+        path = format!("{before}x{after}");
+    }
+    let request = TestRequest::with_uri(&path).method(entry.method.clone());
+    match token {
+        Some(token) => request.insert_header(("Authorization", format!("Bearer {token}"))),
+        None => request,
+    }
+}
+
+async fn status<S, B>(app: &S, request: TestRequest) -> StatusCode
+where
+    S: Service<actix_http::Request, Response = ServiceResponse<B>, Error = actix_web::Error>,
+    B: MessageBody,
+{
+    call_service(app, request.to_request()).await.status()
+}
+
+#[actix_web::test]
+async fn the_public_routes_are_the_reviewed_ones() {
+    let public: Vec<String> = routes::all()
+        .entries
+        .iter()
+        .filter(|entry| entry.permission == Permission::Public)
+        .map(|entry| format!("{} {}", entry.method, entry.path))
+        .collect();
+    let reviewed = [
+        "GET /healthz",
+        "GET /readyz",
+        "GET /openapi.json",
+        "GET /",
+        "GET /assets/style.css",
+        "GET /sign-in",
+        "POST /sign-in",
+        "POST /sign-out",
+    ];
+    assert_eq!(public, reviewed);
+}
+
+#[actix_web::test]
+async fn without_a_token_only_public_routes_answer() {
+    let world = world(false).await;
+    let app = init_service(App::new().configure(|config| configure(config, world.state.clone()))).await;
+    for entry in routes::all().entries {
+        let status = status(&app, request(&entry, None)).await;
+        let public = entry.permission == Permission::Public;
+        assert_eq!(status == StatusCode::UNAUTHORIZED, !public, "{} {} answered {status}", entry.method, entry.path);
+    }
+}
+
+#[actix_web::test]
+async fn a_wrong_token_opens_no_route_that_needs_one() {
+    let world = world(true).await;
+    let app = init_service(App::new().configure(|config| configure(config, world.state.clone()))).await;
+    for entry in routes::all().entries.iter().filter(|entry| entry.permission != Permission::Public) {
+        let status = status(&app, request(entry, Some("hf_0000"))).await;
+        assert_eq!(status, StatusCode::UNAUTHORIZED, "{} {}", entry.method, entry.path);
+    }
+}
+
+#[actix_web::test]
+async fn a_readers_token_opens_no_route_above_its_scope() {
+    let world = world(false).await;
+    let app = init_service(App::new().configure(|config| configure(config, world.state.clone()))).await;
+    for entry in routes::all().entries {
+        let status = status(&app, request(&entry, Some(&world.reader))).await;
+        let above = matches!(entry.permission, Permission::Scope(role) if role > Role::Reader);
+        assert_eq!(status == StatusCode::FORBIDDEN, above, "{} {} answered {status}", entry.method, entry.path);
+        assert!(!status.is_server_error(), "{} {} answered {status}", entry.method, entry.path);
+    }
+}
+
+#[actix_web::test]
+async fn errors_are_problem_documents_with_a_code_and_an_id() {
+    let world = world(true).await;
+    let app = init_service(App::new().configure(|config| configure(config, world.state.clone()))).await;
+    let bearer = ("Authorization", format!("Bearer {}", world.admin));
+    for (request, expected, code) in [
+        (TestRequest::get().uri("/v1/models/acme/none"), StatusCode::NOT_FOUND, "not-found"),
+        (TestRequest::get().uri("/v1/models/.bad/none"), StatusCode::UNPROCESSABLE_ENTITY, "invalid"),
+        (TestRequest::get().uri("/nowhere"), StatusCode::NOT_FOUND, "no-such-route"),
+        (TestRequest::get().uri("/v1/models?limit=x"), StatusCode::BAD_REQUEST, "invalid-query"),
+        (TestRequest::get().uri("/v1/models?limit=0"), StatusCode::UNPROCESSABLE_ENTITY, "invalid"),
+        (
+            TestRequest::post().uri("/v1/models").set_payload("{").insert_header(("Content-Type", "application/json")),
+            StatusCode::BAD_REQUEST,
+            "invalid-json",
+        ),
+    ] {
+        let response = call_service(&app, request.insert_header(bearer.clone()).to_request()).await;
+        assert_eq!(response.status(), expected);
+        assert_eq!(response.headers().get("content-type").unwrap(), "application/problem+json");
+        let problem: Problem = serde_json::from_slice(&read_body(response).await).unwrap();
+        assert_eq!((problem.code.as_str(), problem.status), (code, expected.as_u16()));
+        assert!(!problem.error_id.is_empty());
+    }
+}
+
+#[actix_web::test]
+async fn browsers_are_led_to_sign_in_and_shown_pages() {
+    let world = world(false).await;
+    let app = init_service(App::new().configure(|config| configure(config, world.state.clone()))).await;
+    let page = |uri: &str| TestRequest::get().uri(uri).insert_header(("Accept", "text/html")).to_request();
+    let response = call_service(&app, page("/models")).await;
+    assert_eq!(response.status(), StatusCode::SEE_OTHER);
+    assert_eq!(response.headers().get("location").unwrap(), "/sign-in");
+}
+
+#[actix_web::test]
+async fn signing_in_needs_the_forms_own_secret_and_a_valid_token() {
+    let world = world(false).await;
+    let app = init_service(App::new().configure(|config| configure(config, world.state.clone()))).await;
+    let submit = |cookie: &str, csrf: &str, token: &str| {
+        TestRequest::post()
+            .uri("/sign-in")
+            .insert_header(("Cookie", format!("weighhouse_csrf={cookie}")))
+            .set_form([("csrf", csrf), ("token", token)])
+            .to_request()
+    };
+    for refused in [submit("a", "b", &world.admin), submit("", "", &world.admin), submit("a", "a", "hf_wrong")] {
+        assert_eq!(call_service(&app, refused).await.status(), StatusCode::UNPROCESSABLE_ENTITY);
+    }
+    let response = call_service(&app, submit("a", "a", &world.admin)).await;
+    assert_eq!(response.status(), StatusCode::SEE_OTHER);
+    let cookie = response.headers().get("set-cookie").unwrap().to_str().unwrap();
+    assert!(cookie.contains("HttpOnly") && cookie.contains("SameSite=Lax"), "{cookie}");
+    let session = cookie.split(';').next().unwrap().to_owned();
+    let page = TestRequest::get().uri("/models").insert_header(("Cookie", session)).to_request();
+    assert_eq!(call_service(&app, page).await.status(), StatusCode::OK);
+}
+
+#[test]
+fn every_route_of_the_api_is_documented_and_nothing_else() {
+    let mut routed = BTreeSet::new();
+    for entry in routes::all().entries {
+        let page = entry.path == "/" || ["/assets", "/sign", "/models"].iter().any(|page| entry.path.starts_with(page));
+        if !page {
+            let path = entry.path.replace("{path:.*}", "{path}");
+            routed.insert((path, entry.method.to_string().to_lowercase()));
+        }
+    }
+    let document = serde_json::to_value(crate::openapi::document()).unwrap();
+    let mut documented = BTreeSet::new();
+    for (path, item) in document["paths"].as_object().unwrap() {
+        for method in item.as_object().unwrap().keys() {
+            documented.insert((path.clone(), method.clone()));
+        }
+    }
+    assert_eq!(routed, documented);
+    assert!(routed.contains(&("/v1/gate".to_owned(), Method::POST.to_string().to_lowercase())));
+}
+
+#[test]
+fn the_committed_openapi_document_is_the_codes() {
+    let committed = include_str!("../../../openapi/openapi.json");
+    let committed: serde_json::Value = serde_json::from_str(committed).unwrap();
+    let generated = serde_json::to_value(crate::openapi::document()).unwrap();
+    assert!(committed == generated, "openapi/openapi.json is stale: run `make openapi` and review the change");
+}
