@@ -18,6 +18,8 @@ pub(crate) enum TemplateError {
     Syntax(String),
     #[error("it does not render: {0}")]
     Render(String),
+    #[error("it uses something that the probe does not offer: {0}")]
+    Unsupported(String),
     #[error("it does not end within its budget")]
     Runaway,
     #[error("a short conversation becomes {0} bytes")]
@@ -45,9 +47,7 @@ impl ChatTemplate {
         environment.set_fuel(Some(FUEL));
         environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
         environment.add_function("raise_exception", raise_exception);
-        environment
-            .add_template_owned(NAME, source.to_owned())
-            .map_err(|error| TemplateError::Syntax(error.to_string()))?;
+        environment.add_template_owned(NAME, source.to_owned()).map_err(|error| failure(&error))?;
         Ok(Self { environment })
     }
 
@@ -71,7 +71,17 @@ impl ChatTemplate {
 }
 
 fn failure(error: &Error) -> TemplateError {
-    if error.kind() == ErrorKind::OutOfFuel { TemplateError::Runaway } else { TemplateError::Render(error.to_string()) }
+    let text = error.to_string();
+    match error.kind() {
+        ErrorKind::OutOfFuel => TemplateError::Runaway,
+        ErrorKind::UnknownFunction | ErrorKind::UnknownFilter | ErrorKind::UnknownTest => {
+            TemplateError::Unsupported(text)
+        }
+        // A statement of another dialect, such as `generation` of the Transformers library.
+        ErrorKind::SyntaxError if text.contains("unknown statement") => TemplateError::Unsupported(text),
+        ErrorKind::SyntaxError => TemplateError::Syntax(text),
+        _ => TemplateError::Render(text),
+    }
 }
 
 /// How templates refuse a conversation that they do not support.
@@ -111,6 +121,13 @@ mod tests {
     fn a_template_may_refuse_a_conversation() {
         let error = render("{{ raise_exception('roles must alternate') }}").unwrap_err();
         assert!(error.to_string().contains("roles must alternate"));
+    }
+
+    #[test]
+    fn what_the_probe_lacks_is_not_the_fault_of_the_template() {
+        for source in ["{{ strftime_now('%Y') }}", "{% generation %}x{% endgeneration %}", "{{ 1 | of_tomorrow }}"] {
+            assert!(matches!(render(source), Err(TemplateError::Unsupported(_))), "{source}");
+        }
     }
 
     #[test]

@@ -120,6 +120,15 @@ pub struct Confinement {
     pub missing_limits: Vec<String>,
 }
 
+impl Confinement {
+    /// What the kernel does not enforce, in words; empty when the sandbox is whole.
+    pub(crate) fn gaps(&self) -> Vec<String> {
+        let landlock = (self.landlock != "full").then(|| format!("landlock ({})", self.landlock));
+        let seccomp = (!self.seccomp).then(|| "the system call filter".to_owned());
+        landlock.into_iter().chain(seccomp).chain(self.missing_limits.iter().cloned()).collect()
+    }
+}
+
 /// What was measured, and the verdict.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Outcome {
@@ -173,6 +182,15 @@ mod tests {
             detail: None,
         };
         Level::ALL.into_iter().zip(statuses).map(level).collect()
+    }
+
+    #[test]
+    fn each_thing_that_the_kernel_does_not_enforce_is_a_gap() {
+        let whole = Confinement { landlock: "full".to_owned(), seccomp: true, missing_limits: Vec::new() };
+        assert!(whole.gaps().is_empty());
+        let limits = vec!["RLIMIT_AS".to_owned()];
+        let weak = Confinement { landlock: "partial".to_owned(), seccomp: false, missing_limits: limits };
+        assert_eq!(weak.gaps(), ["landlock (partial)", "the system call filter", "RLIMIT_AS"]);
     }
 
     #[test]

@@ -130,11 +130,14 @@ fn prompt(header: &Header, tokenizer: &Tokenizer) -> (Option<String>, Vec<Findin
 }
 
 fn template_finding(error: &TemplateError) -> Finding {
-    let (code, severity) = match error {
-        TemplateError::Syntax(_) | TemplateError::Render(_) => ("CHAT_TEMPLATE_FAILS", Severity::Medium),
-        TemplateError::Runaway | TemplateError::TooLong(_) => ("CHAT_TEMPLATE_RUNAWAY", Severity::High),
+    let distrust = "Do not use the file's own template: pass a known one to the inference server.";
+    let (code, severity, remedy) = match error {
+        TemplateError::Syntax(_) | TemplateError::Render(_) => ("CHAT_TEMPLATE_FAILS", Severity::Medium, distrust),
+        TemplateError::Runaway | TemplateError::TooLong(_) => ("CHAT_TEMPLATE_RUNAWAY", Severity::High, distrust),
+        TemplateError::Unsupported(_) => {
+            ("CHAT_TEMPLATE_UNSUPPORTED", Severity::Low, "Try the template with the inference server that will use it.")
+        }
     };
-    let remedy = "Do not use the file's own template: pass a known one to the inference server.";
     Finding::new(code, severity, format!("the chat template is not usable: {error}"), remedy)
 }
 

@@ -14,7 +14,7 @@ use super::stream::{self, Output};
 use super::transcript::{Transcript, clean};
 use super::{ProbeRequest, system};
 use crate::engine;
-use crate::protocol::{self, AssignedFile, Assignment};
+use crate::protocol::{self, AssignedFile, Assignment, Confinement};
 
 /// How often limits are checked.
 const WATCH_INTERVAL: Duration = Duration::from_millis(50);
@@ -207,13 +207,8 @@ fn report(request: &ProbeRequest, ended: Ended) -> ProbeReport {
         }
         None => transcript.conclusion.take().unwrap_or((ProbeVerdict::Inconclusive, "no result".to_owned())),
     };
-    let sandbox = transcript.start.as_ref().map(|start| SandboxReport {
-        profile: "strict".to_owned(),
-        landlock: start.confinement.landlock.clone(),
-        seccomp: start.confinement.seccomp,
-        memory_limit_bytes: request.limits.memory_bytes,
-        wall_limit_seconds: request.limits.wall.as_secs(),
-    });
+    transcript.findings.extend(transcript.start.as_ref().and_then(|start| incomplete(&start.confinement)));
+    let sandbox = transcript.start.as_ref().map(|start| sandbox_report(request, &start.confinement));
     let (engine, engine_version, device) = transcript.start.map_or_else(
         || (engine::NAME.to_owned(), engine::VERSION.to_owned(), engine::DEVICE.to_owned()),
         |start| (start.engine, start.engine_version, start.device),
@@ -234,6 +229,29 @@ fn report(request: &ProbeRequest, ended: Ended) -> ProbeReport {
         sandbox,
         findings: transcript.findings,
     }
+}
+
+fn sandbox_report(request: &ProbeRequest, confinement: &Confinement) -> SandboxReport {
+    SandboxReport {
+        profile: "strict".to_owned(),
+        landlock: confinement.landlock.clone(),
+        seccomp: confinement.seccomp,
+        memory_limit_bytes: request.limits.memory_bytes,
+        wall_limit_seconds: request.limits.wall.as_secs(),
+    }
+}
+
+/// Says what the kernel did not enforce.
+fn incomplete(confinement: &Confinement) -> Option<Finding> {
+    let gaps = confinement.gaps();
+    (!gaps.is_empty()).then(|| {
+        Finding::new(
+            "SANDBOX_INCOMPLETE",
+            Severity::Low,
+            format!("this kernel did not fully enforce {}", gaps.join(", ")),
+            "Probe untrusted models on Linux 6.12 or later, where the whole sandbox is available.",
+        )
+    })
 }
 
 /// Turns an interruption into a finding and closes the level it happened in.

@@ -16,6 +16,7 @@ const MAX_TEXT_CHARACTERS: usize = 2_000;
 /// Longest prompt or generated text, in characters.
 const MAX_GENERATION_CHARACTERS: usize = 64_000;
 const MAX_CODE_CHARACTERS: usize = 64;
+const MAX_MISSING_LIMITS: usize = 16;
 const MAX_TOP_LOGITS: usize = 5;
 
 /// The checked sequence of the child's lines.
@@ -65,11 +66,16 @@ impl Transcript {
         if !matches!(start.confinement.landlock.as_str(), "full" | "partial" | "none") {
             return Err("the confinement is not one of the known words");
         }
+        let mut confinement = start.confinement;
+        confinement.missing_limits.truncate(MAX_MISSING_LIMITS);
+        for name in &mut confinement.missing_limits {
+            *name = clean(name, MAX_CODE_CHARACTERS);
+        }
         self.start = Some(Start {
             engine: clean(&start.engine, MAX_CODE_CHARACTERS),
             engine_version: clean(&start.engine_version, MAX_CODE_CHARACTERS),
             device: clean(&start.device, MAX_CODE_CHARACTERS),
-            confinement: start.confinement,
+            confinement,
         });
         Ok(())
     }
