@@ -7,7 +7,7 @@ SHELL := /bin/bash
 
 CARGO ?= cargo
 
-.PHONY: help build demo fmt lint deny test openapi models services
+.PHONY: help build demo fmt lint deny test browser openapi models services
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -30,8 +30,12 @@ lint: ## Check format, lints, and crates' names, licenses and origins. Needs rus
 deny: ## Check crates' names, licenses and origins
 	PATH="$$(tests/support/install-tool cargo-deny 0.20.2):$$PATH" $(CARGO) deny --locked check bans licenses sources
 
-test: ## Run all tests beside their own PostgreSQL and S3 server. Needs python3, curl; installs PostgreSQL from Debian
+test: build ## Run all tests beside their own PostgreSQL and S3 server, then the pages. Needs python3, curl; installs PostgreSQL and Chromium from Debian
 	tests/support/with-services tests/support/run-tests
+	tests/support/browser-tests
+
+browser: build ## Run the page tests alone. Needs node; installs Chromium from Debian
+	tests/support/browser-tests
 
 openapi: ## Rewrite openapi/openapi.json from the code
 	$(CARGO) run --locked -q -p api -- openapi > target/openapi.json

@@ -1,0 +1,182 @@
+// The pages as a person uses them, in headless Chromium. Scripts are switched off in the
+// browser, because nothing on the pages may need one; the accessibility checker alone runs
+// with scripts on.
+
+import assert from 'node:assert/strict';
+import { mkdirSync, readFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { after, before, describe, test } from 'node:test';
+import { chromium } from 'playwright-core';
+import { startServer } from './server.mjs';
+
+const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
+const screenshots = new URL('../screenshots/', import.meta.url).pathname;
+
+let server;
+let browser;
+
+before(async () => {
+  mkdirSync(screenshots, { recursive: true });
+  server = await startServer();
+  server.run('push', server.fixture('tiny'), 'acme/tiny', '--visibility', 'public', '--wait');
+  server.run('push', server.fixture('broken'), 'acme/broken', '--visibility', 'public', '--wait');
+  server.run('model', 'create', 'acme/secret', '--visibility', 'private');
+  browser = await chromium.launch({
+    executablePath: '/usr/bin/chromium',
+    args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
+      '--disable-component-update', '--disable-sync'],
+  });
+});
+
+after(async () => {
+  await browser?.close();
+  await server?.stop();
+});
+
+async function open(path, options = {}) {
+  const context = await browser.newContext({ javaScriptEnabled: false, viewport: { width: 1200, height: 900 }, ...options });
+  const page = await context.newPage();
+  await page.goto(server.url + path);
+  return page;
+}
+
+async function signIn(page, token) {
+  await page.goto(`${server.url}/sign-in`);
+  await page.getByLabel('API token').fill(token);
+  await page.getByRole('button', { name: 'Sign in' }).click();
+}
+
+describe('the catalog', () => {
+  test('shows models with their verdict in words', async () => {
+    const page = await open('/');
+    const row = page.getByRole('row', { name: /acme\/tiny/ });
+    assert.match(await row.innerText(), /allowed.*Apache-2\.0.*open-weight-permissive.*llama/s);
+    assert.match(await page.getByRole('row', { name: /acme\/broken/ }).innerText(), /denied/);
+    await page.screenshot({ path: `${screenshots}catalog.png`, fullPage: true });
+  });
+
+  test('keeps every filter in the address', async () => {
+    const page = await open('/models');
+    await page.getByLabel('Search').fill('tin');
+    await page.getByLabel('Verdict').selectOption('allowed');
+    await page.getByRole('button', { name: 'Apply' }).click();
+    assert.match(page.url(), /search=tin/);
+    assert.match(page.url(), /verdict=allowed/);
+    assert.equal(await page.getByRole('link', { name: 'acme/tiny' }).count(), 1);
+    assert.equal(await page.getByRole('link', { name: 'acme/broken' }).count(), 0);
+    assert.equal(await page.getByLabel('Search').inputValue(), 'tin');
+  });
+
+  test('says what to do when nothing matches', async () => {
+    const page = await open('/models?search=nothing-like-this');
+    assert.match(await page.locator('main').innerText(), /No model matches.*weighhouse push/s);
+  });
+
+  test('pages through a long list', async () => {
+    const page = await open('/models?limit=1');
+    await page.getByRole('link', { name: 'Next page' }).click();
+    assert.equal(await page.getByRole('link', { name: 'acme/tiny' }).count(), 1);
+    assert.equal(await page.getByRole('link', { name: 'Next page' }).count(), 0);
+  });
+});
+
+describe('a model', () => {
+  test('shows what the registry found, decided and would need', async () => {
+    const page = await open('/models');
+    await page.getByRole('link', { name: 'acme/tiny' }).click();
+    const text = await page.locator('main').innerText();
+    for (const expected of [/development\s*.*allowed/, /production\s*.*denied/, /NO_TRUSTED_SIGNATURE/,
+      /gate\.trusted_keys/, /Apache-2\.0/, /open-weight-permissive/, /tokens per second/, /perplexity/i, /README\.md/]) {
+      assert.match(text, expected);
+    }
+    await page.screenshot({ path: `${screenshots}model.png`, fullPage: true });
+  });
+
+  test('names what is wrong with broken weights and how to mend it', async () => {
+    const page = await open('/models/acme/broken');
+    const text = await page.locator('main').innerText();
+    assert.match(text, /malformed/);
+    assert.match(text, /UNSAFE_CONTENT/);
+    await page.screenshot({ path: `${screenshots}broken.png`, fullPage: true });
+  });
+
+  test('that does not exist is a page, not a document', async () => {
+    const page = await open('/models/acme/none');
+    assert.match(await page.locator('h1').innerText(), /Nothing is here/);
+    assert.equal(await page.getByRole('link', { name: 'Back to the models' }).count(), 1);
+  });
+
+  test('links to its files', async () => {
+    const page = await open('/models/acme/tiny');
+    const link = page.getByRole('link', { name: 'README.md' });
+    const answer = await page.request.get(new URL(await link.getAttribute('href'), server.url).href);
+    assert.equal(answer.status(), 200);
+    assert.match(await answer.text(), /# Tiny/);
+  });
+});
+
+describe('signing in', () => {
+  test('shows private models to their owner alone and ends on request', async () => {
+    const page = await open('/models/acme/secret');
+    assert.match(await page.locator('h1').innerText(), /Nothing is here/);
+    await signIn(page, 'hf_wrong');
+    assert.match(await page.getByRole('alert').innerText(), /unknown, expired or revoked/);
+    await page.screenshot({ path: `${screenshots}sign-in.png` });
+    await signIn(page, server.token);
+    assert.match(await page.locator('.account').innerText(), /Signed in as admin/);
+    await page.getByRole('link', { name: 'acme/secret' }).click();
+    assert.match(await page.locator('main').innerText(), /no revision yet/);
+    await page.getByRole('button', { name: 'Sign out' }).click();
+    assert.equal(await page.getByRole('link', { name: 'acme/secret' }).count(), 0);
+  });
+
+  test('works with the keyboard alone', async () => {
+    const page = await open('/sign-in');
+    await page.keyboard.press('Tab');
+    assert.equal(await page.locator(':focus').innerText(), 'Skip to content');
+    await page.getByLabel('API token').focus();
+    await page.keyboard.type(server.token);
+    await page.keyboard.press('Enter');
+    await page.waitForURL('**/models');
+  });
+});
+
+describe('every page', () => {
+  const paths = ['/models', '/models/acme/tiny', '/models/acme/broken', '/sign-in', '/models/acme/none'];
+
+  for (const colorScheme of ['light', 'dark']) {
+    for (const path of paths) {
+      test(`is accessible in the ${colorScheme} theme: ${path}`, async () => {
+        const page = await open(path, { javaScriptEnabled: true, colorScheme });
+        await page.evaluate(axe);
+        const { violations } = await page.evaluate(() => window.axe.run());
+        assert.deepEqual(violations.map((violation) => `${violation.id}: ${violation.nodes[0].html}`), []);
+      });
+    }
+  }
+
+  for (const path of paths) {
+    test(`fits a narrow screen: ${path}`, async () => {
+      const page = await open(path, { javaScriptEnabled: true, viewport: { width: 360, height: 800 } });
+      const width = await page.evaluate(() => document.documentElement.scrollWidth);
+      assert.ok(width <= 360, `${width} pixels wide`);
+    });
+  }
+
+  test('loads nothing from elsewhere and prints', async () => {
+    const context = await browser.newContext();
+    const page = await context.newPage();
+    const foreign = [];
+    page.on('request', (request) => {
+      if (!request.url().startsWith(server.url) && !request.url().startsWith('data:')) foreign.push(request.url());
+    });
+    for (const path of [...paths, '/docs/']) {
+      await page.goto(server.url + path, { waitUntil: 'networkidle' });
+    }
+    assert.deepEqual(foreign, []);
+    assert.match(await page.locator('body').innerText(), /Weighhouse/);
+    await page.goto(`${server.url}/models/acme/tiny`);
+    const document = await page.pdf({ format: 'A4' });
+    assert.ok(document.length > 10_000);
+  });
+});
