@@ -424,7 +424,7 @@ pub struct Calibration {
     pub perplexity: f64,
     /// Mean entropy of the next-token distribution, in nats.
     pub mean_entropy: f64,
-    /// The five most likely next tokens at the first position: token id and logit.
+    /// The five most likely next tokens after the last one of the paragraph: token id and logit.
     pub top_logits: Vec<(u32, f32)>,
 }
 

@@ -16,6 +16,7 @@ use sea_orm::{ActiveModelTrait, ColumnTrait, ConnectionTrait, EntityTrait, Query
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use uuid::Uuid;
+use verifier::provenance::transparency::canonical_json;
 
 pub use access_log::Access;
 pub(crate) use access_log::AccessLog;
@@ -62,8 +63,7 @@ impl Event {
     }
 }
 
-/// The canonical JSON of a leaf. Fields are in sorted order and hold no floats, which makes
-/// `serde_json`'s compact form canonical.
+/// A leaf, stored and hashed as canonical JSON.
 #[derive(Debug, Serialize, Deserialize)]
 struct Leaf {
     at: i64,
@@ -99,12 +99,17 @@ pub(crate) async fn record(connection: &impl ConnectionTrait, event: Event) -> R
         occurred_at: Set(leaf.at),
         kind: Set(leaf.kind.clone()),
         model_id: Set(leaf.model.clone()),
-        body: Set(serde_json::to_string(&leaf)?),
+        body: Set(canonical(&leaf)?),
         sequenced: Set(false),
     }
     .insert(connection)
     .await?;
     Ok(id)
+}
+
+fn canonical(leaf: &Leaf) -> Result<String> {
+    let bytes = canonical_json(&serde_json::to_value(leaf)?).map_err(|error| Error::Internal(error.to_string()))?;
+    String::from_utf8(bytes).map_err(|error| Error::Internal(error.to_string()))
 }
 
 /// The hash that stands for a person: SHA-256 over salt, a zero byte and the name.
