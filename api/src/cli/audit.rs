@@ -80,7 +80,7 @@ impl Verify {
 fn render_text(found: &AuditVerification) -> String {
     let mut sheet = Sheet::default();
     sheet.heading(if found.intact { "The audit log is intact" } else { "The audit log is NOT intact" });
-    sheet.row("events in the tree", &grouped(found.leaves));
+    sheet.row("events", &grouped(found.leaves));
     sheet.row("signed heads", &grouped(found.checkpoints));
     sheet.row("not yet in it", &grouped(found.unsequenced));
     sheet.row("problems", &grouped(found.problem_count));

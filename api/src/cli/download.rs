@@ -1,7 +1,7 @@
 //! One file on its way from the server, over as many connections as it takes.
 
 use std::fs::Metadata;
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io::{self, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use futures::StreamExt;
@@ -11,6 +11,7 @@ use sha2::{Digest, Sha256};
 use tokio::task::block_in_place;
 
 use super::client::{Backoff, Client, SILENCE, is_transient};
+use super::folder::read_ahead;
 use super::output::{CliError, note};
 use super::progress::Progress;
 use super::pull::{PARTIAL_FOLDER, prepare};
@@ -66,7 +67,7 @@ impl Download<'_> {
             }
             Ok(found) if is_plain(&found, self.file.size) => {
                 let mut hasher = Sha256::new();
-                hash(&mut fs_err::File::open(location)?, &mut hasher)?;
+                read_ahead(fs_err::File::open(location)?, |bytes| hasher.update(bytes))?;
                 Ok(Sha256Digest::from_hasher(hasher) == self.file.sha256)
             }
             Ok(_) => Ok(false),
@@ -87,7 +88,8 @@ impl Download<'_> {
         let mut file =
             fs_err::OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&location)?;
         let mut hasher = Sha256::new();
-        let length = hash(&mut file, &mut hasher)?;
+        read_ahead(fs_err::File::open(&location)?, |bytes| hasher.update(bytes))?;
+        let length = file.seek(SeekFrom::End(0))?;
         Ok(Partial { location, file, hasher, length })
     }
 
@@ -211,21 +213,6 @@ impl Partial {
 
 fn is_plain(found: &Metadata, size: u64) -> bool {
     found.is_file() && found.len() == size
-}
-
-/// Feeds the rest of `file` to `hasher`; returns its length.
-fn hash(file: &mut fs_err::File, hasher: &mut Sha256) -> io::Result<u64> {
-    let mut buffer = vec![0; BATCH_BYTES];
-    let mut length = 0;
-    loop {
-        match file.read(&mut buffer)? {
-            0 => return Ok(length),
-            read => {
-                hasher.update(&buffer[..read]);
-                length += read as u64;
-            }
-        }
-    }
 }
 
 /// Whether the answer is the part of the file from `start` on.

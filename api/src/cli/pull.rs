@@ -164,7 +164,8 @@ impl Report {
         sheet.row("commit", &self.commit);
         sheet.row("content digest", &self.content_digest);
         sheet.row("files", &format!("{}, {}", plural(self.files.len(), "file"), bytes(size)));
-        sheet.row("received", &format!("{}; {} were there already", bytes(self.received), plural(had, "file")));
+        sheet.row("received", &bytes(self.received));
+        sheet.row("there already", &plural(had, "file"));
         sheet.into_text()
     }
 }

@@ -133,7 +133,7 @@ impl Push {
             judgement: None,
         };
         if self.wait {
-            note(&report.headline());
+            note(&format!("{:.12} is committed; the registry judges it:", report.committed.revision.commit));
             let limit = Duration::from_secs(self.wait_limit);
             let commit = &report.committed.revision.commit;
             report.judgement = Some(follow::judgement(client, &destination.target.model, commit, limit).await?);

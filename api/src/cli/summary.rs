@@ -161,7 +161,7 @@ pub(super) fn provenance(sheet: &mut Sheet, facts: &ProvenanceFacts) {
     let verdict = match facts.verdict {
         ProvenanceVerdict::Trusted => "trusted: signed by a key that is trusted here",
         ProvenanceVerdict::Untrusted => "untrusted: signed, but not by a key that is trusted here",
-        ProvenanceVerdict::Unsigned => "unsigned",
+        ProvenanceVerdict::Unsigned => "unsigned: nobody has signed it",
         ProvenanceVerdict::Invalid => "invalid: a signature does not verify",
         ProvenanceVerdict::Unsupported => "of a kind that this release cannot check",
     };
@@ -413,7 +413,7 @@ mod tests {
             "  quantization      Q4_1, 5.80 bits per weight\n",
             "  context           8,192 tokens\n",
             "  files             1 file, 98.3 MB\n",
-            "  signature         unsigned\n",
+            "  signature         unsigned: nobody has signed it\n",
             "  loaded            in 312 ms, peak memory 254.0 MB\n",
             "  speed             43.2 tokens/s while writing, 100.0 tokens/s while reading\n",
             "  generated         A weigh house is a public building.",

@@ -1,14 +1,14 @@
 //! One file on its way to the server, over as many connections as it takes.
 
-use std::io::{self, SeekFrom};
+use std::io::{self, Read, Seek, SeekFrom};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use futures::TryStreamExt;
+use bytes::Bytes;
+use futures::{Stream, TryStreamExt, stream};
 use registry_core::{FileSpec, ModelName};
 use reqwest::Body;
-use tokio::io::{AsyncReadExt, AsyncSeekExt};
-use tokio_util::io::ReaderStream;
+use tokio::sync::mpsc;
 
 use super::client::{Backoff, Client, SILENCE, is_transient};
 use super::folder::LocalFile;
@@ -19,6 +19,7 @@ use crate::v1::wire::{self, DeclareUploads, DeclaredUpload, DeclaredUploads, Fil
 
 /// Bytes that are read at once.
 const CHUNK_BYTES: usize = 256 << 10;
+const CHUNKS_AHEAD: usize = 4;
 /// Problems after which the server knows where to go on.
 const RESUMABLE: [&str; 3] = ["offset-mismatch", "upload-busy", "interrupted"];
 
@@ -108,13 +109,41 @@ impl Upload<'_> {
     }
 
     async fn body(&self, offset: u64, length: u64, moved: Arc<AtomicU64>) -> Result<Body, CliError> {
-        let mut file = fs_err::tokio::File::open(&self.file.location).await?;
-        file.seek(SeekFrom::Start(offset)).await?;
-        let chunks = ReaderStream::with_capacity(file.take(length), CHUNK_BYTES);
-        Ok(Body::wrap_stream(chunks.inspect_ok(move |chunk| {
+        let location = self.file.location.clone();
+        let file = tokio::task::spawn_blocking(move || -> io::Result<_> {
+            let mut file = fs_err::File::open(location)?;
+            file.seek(SeekFrom::Start(offset))?;
+            Ok(file.take(length))
+        });
+        let file = file.await.map_err(io::Error::from)??;
+        Ok(Body::wrap_stream(chunks(file).inspect_ok(move |chunk| {
             moved.fetch_add(chunk.len() as u64, Ordering::Relaxed);
         })))
     }
+}
+
+/// Reads on a thread of its own, a few chunks ahead of the network.
+fn chunks(mut file: impl Read + Send + 'static) -> impl Stream<Item = io::Result<Bytes>> {
+    let (sender, mut receiver) = mpsc::channel(CHUNKS_AHEAD);
+    tokio::task::spawn_blocking(move || {
+        loop {
+            let mut chunk = vec![0; CHUNK_BYTES];
+            let read = match file.read(&mut chunk) {
+                Ok(0) => break,
+                Ok(length) => {
+                    chunk.truncate(length);
+                    Ok(Bytes::from(chunk))
+                }
+                Err(error) => Err(error),
+            };
+            let is_last = read.is_err();
+            // Nobody listens when the connection has ended.
+            if sender.blocking_send(read).is_err() || is_last {
+                break;
+            }
+        }
+    });
+    stream::poll_fn(move |context| receiver.poll_recv(context))
 }
 
 /// Ends when nothing has moved for a while.
