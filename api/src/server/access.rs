@@ -102,16 +102,18 @@ fn presented_token(request: &ServiceRequest) -> Result<Option<String>, Failure> 
 }
 
 fn check(state: &State, permission: Permission, caller: &Caller) -> Result<(), Failure> {
-    match permission {
-        Permission::Public => Ok(()),
-        Permission::Read if !caller.is_anonymous() || state.anonymous_read => Ok(()),
-        Permission::Read | Permission::Scope(_) if caller.is_anonymous() => {
-            Err(Failure::Unauthenticated("This needs a token: Authorization: Bearer hf_…"))
-        }
-        Permission::Scope(role) if caller.scope().is_none_or(|scope| scope < role) => {
-            let detail = format!("this needs a token with the scope {role}");
+    let needed = match permission {
+        Permission::Public => return Ok(()),
+        Permission::Read if state.anonymous_read => return Ok(()),
+        Permission::Read => Role::Reader,
+        Permission::Scope(role) => role,
+    };
+    match caller.scope() {
+        None => Err(Failure::Unauthenticated("This needs a token: Authorization: Bearer hf_…")),
+        Some(scope) if scope >= needed => Ok(()),
+        Some(_) => {
+            let detail = format!("this needs a token with the scope {needed}");
             Err(Failure::Core(registry_core::Error::Forbidden(detail)))
         }
-        Permission::Read | Permission::Scope(_) => Ok(()),
     }
 }

@@ -370,15 +370,12 @@ fn files(model: &ModelInfo, shown: &Shown) -> Markup {
 
 /// A path for a URL: everything but unreserved characters and slashes is percent-encoded.
 fn encoded(path: &str) -> String {
-    let mut url = String::with_capacity(path.len());
-    for byte in path.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~/".contains(&byte) {
-            url.push(char::from(byte));
-        } else {
-            url.push_str(&format!("%{byte:02X}"));
-        }
-    }
-    url
+    let encode = |byte: u8| match byte {
+        b'-' | b'.' | b'_' | b'~' | b'/' => char::from(byte).to_string(),
+        byte if byte.is_ascii_alphanumeric() => char::from(byte).to_string(),
+        byte => format!("%{byte:02X}"),
+    };
+    path.bytes().map(encode).collect()
 }
 
 fn usage(model: &ModelInfo, shown: &Shown, public_url: &str) -> Markup {

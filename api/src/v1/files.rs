@@ -4,9 +4,9 @@ use actix_web::http::{StatusCode, header};
 use actix_web::{HttpRequest, HttpResponse, web};
 use registry_core::{Access, ByteRange, Caller, Error, FileSpec, ModelInfo, ModelName, Revision};
 use serde::Deserialize;
-use utoipa::IntoParams;
 
 use super::Data;
+use super::wire::DownloadParams;
 use crate::server::State;
 use crate::server::access::Actor;
 use crate::server::problem::{Answer, Failure, Problem};
@@ -21,15 +21,6 @@ pub(crate) struct FilePath {
     name: String,
     revision: String,
     path: String,
-}
-
-/// How the bytes shall come.
-#[derive(Debug, Default, Deserialize, IntoParams)]
-#[into_params(parameter_in = Query)]
-pub(crate) struct DownloadParams {
-    /// Redirect to the store where it can serve the bytes itself.
-    #[serde(default)]
-    redirect: bool,
 }
 
 /// A file of a revision, whole or a range, if the gate allows it in the caller's environment.

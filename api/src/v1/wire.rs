@@ -308,6 +308,15 @@ pub struct UploadParams {
     pub offset: u64,
 }
 
+/// How the bytes of a file shall come.
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct DownloadParams {
+    /// Redirect to the store where it can serve the bytes itself.
+    #[serde(default)]
+    pub redirect: bool,
+}
+
 /// A set of files to become a branch's head.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
