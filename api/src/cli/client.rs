@@ -37,11 +37,18 @@ pub(super) struct Backoff {
 impl Backoff {
     const FIRST: Duration = Duration::from_millis(100);
     const LONGEST: Duration = Duration::from_secs(5);
+    /// Two seconds altogether: nobody wants to wait longer to hear that there is no server.
+    const FEW: u32 = 4;
     /// About half a minute altogether: a server that restarts is back by then.
-    const ATTEMPTS: u32 = 12;
+    const MANY: u32 = 12;
 
-    pub(super) const fn new() -> Self {
-        Self { next: Self::FIRST, left: Self::ATTEMPTS }
+    const fn short() -> Self {
+        Self { next: Self::FIRST, left: Self::FEW }
+    }
+
+    /// For work that is under way.
+    pub(super) const fn patient() -> Self {
+        Self { next: Self::FIRST, left: Self::MANY }
     }
 
     /// Pauses before the next attempt; false when there shall be none.
@@ -69,6 +76,7 @@ pub(super) struct Client {
     http: reqwest::Client,
     base: Url,
     authorization: Option<HeaderValue>,
+    backoff: Backoff,
 }
 
 impl Client {
@@ -82,7 +90,12 @@ impl Client {
         let builder = if is_loopback(&base) { builder.no_proxy() } else { builder };
         let http = builder.build().map_err(|source| CliError::Transport { url: remote.url.clone(), source })?;
         let authorization = remote.token.as_deref().map(authorization).transpose()?;
-        Ok(Self { http, base, authorization })
+        Ok(Self { http, base, authorization, backoff: Backoff::short() })
+    }
+
+    /// The same for work that is under way and worth waiting for a server that restarts.
+    pub(super) fn patient(&self) -> Self {
+        Self { backoff: Backoff::patient(), ..self.clone() }
     }
 
     /// The server's address, for people.
@@ -199,7 +212,7 @@ impl Client {
 
     async fn answer(&self, request: RequestBuilder, repeat: Repeat) -> Result<Response, CliError> {
         let request = request.timeout(ANSWER_TIME);
-        let mut backoff = Backoff::new();
+        let mut backoff = self.backoff.clone();
         loop {
             let Some(attempt) = request.try_clone() else { return self.accepted(self.sent(request).await?).await };
             let failure = match self.sent(attempt).await {

@@ -95,7 +95,7 @@ impl Download<'_> {
 
     /// Fetches until the length is right; returns the bytes received.
     async fn fill(&self, partial: &mut Partial) -> Result<u64, CliError> {
-        let mut backoff = Backoff::new();
+        let mut backoff = Backoff::patient();
         let mut received = 0;
         while partial.length < self.file.size {
             let before = partial.length;
@@ -106,7 +106,7 @@ impl Download<'_> {
             }
             if partial.length > before {
                 received += partial.length - before;
-                backoff = Backoff::new();
+                backoff = Backoff::patient();
             }
             self.consider(outcome, partial.length)?;
             if !backoff.pause().await {

@@ -4,10 +4,11 @@ use std::process::ExitCode;
 
 use clap::{Args, Subcommand, ValueEnum};
 use registry_core::{ModelKind, ModelName, Role};
+use serde_json::json;
 
 use super::client::Client;
 use super::layout::{Sheet, table};
-use super::output::{self, CliError, note};
+use super::output::{self, CliError};
 use super::push::VisibilityArgument;
 use super::target::model_path;
 use super::units::{bytes, count};
@@ -123,6 +124,9 @@ pub(super) struct Delete {
     /// Confirm; there is no way back
     #[arg(long)]
     yes: bool,
+    /// Print one JSON document
+    #[arg(long)]
+    json: bool,
     #[command(flatten)]
     remote: Remote,
 }
@@ -152,6 +156,9 @@ pub(super) struct SetRole {
     subject: String,
     /// reader, writer, maintainer or admin
     role: Role,
+    /// Print one JSON document
+    #[arg(long)]
+    json: bool,
     #[command(flatten)]
     remote: Remote,
 }
@@ -160,6 +167,9 @@ pub(super) struct SetRole {
 pub(super) struct RemoveMember {
     namespace: String,
     subject: String,
+    /// Print one JSON document
+    #[arg(long)]
+    json: bool,
     #[command(flatten)]
     remote: Remote,
 }
@@ -289,27 +299,38 @@ impl Delete {
             return Err(CliError::Usage(text));
         }
         Client::new(&self.remote)?.delete(&model_path(&self.model, &[])).await?;
-        note(&format!("{} is deleted", self.model));
-        Ok(ExitCode::SUCCESS)
+        let document = self.json.then(|| json!({ "name": self.model, "deleted": true }));
+        output::done(&format!("{} is deleted", self.model), document.as_ref())
     }
 }
 
 impl Members {
     async fn run(&self) -> Result<ExitCode, CliError> {
         match self {
-            Self::List(list) => return list.run().await,
-            Self::Set(set) => {
-                let path = ["namespaces", &set.namespace, "members", &set.subject];
-                Client::new(&set.remote)?.put(&path, &SetMember { role: set.role }).await?;
-                note(&format!("{} is {} in {}", set.subject, set.role, set.namespace));
-            }
-            Self::Remove(remove) => {
-                let path = ["namespaces", &remove.namespace, "members", &remove.subject];
-                Client::new(&remove.remote)?.delete(&path).await?;
-                note(&format!("{} has no role in {} any more", remove.subject, remove.namespace));
-            }
+            Self::List(list) => list.run().await,
+            Self::Set(set) => set.run().await,
+            Self::Remove(remove) => remove.run().await,
         }
-        Ok(ExitCode::SUCCESS)
+    }
+}
+
+impl SetRole {
+    async fn run(&self) -> Result<ExitCode, CliError> {
+        let path = ["namespaces", &self.namespace, "members", &self.subject];
+        Client::new(&self.remote)?.put(&path, &SetMember { role: self.role }).await?;
+        let document = || json!({ "namespace": self.namespace, "subject": self.subject, "role": self.role });
+        let line = format!("{} is {} in {}", self.subject, self.role, self.namespace);
+        output::done(&line, self.json.then(document).as_ref())
+    }
+}
+
+impl RemoveMember {
+    async fn run(&self) -> Result<ExitCode, CliError> {
+        let path = ["namespaces", &self.namespace, "members", &self.subject];
+        Client::new(&self.remote)?.delete(&path).await?;
+        let document = || json!({ "namespace": self.namespace, "subject": self.subject, "role": null });
+        let line = format!("{} has no role in {} any more", self.subject, self.namespace);
+        output::done(&line, self.json.then(document).as_ref())
     }
 }
 

@@ -79,6 +79,15 @@ pub(super) fn json(document: &impl Serialize) -> Result<ExitCode, CliError> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// Says that something is done: `line` for a person, or `document`.
+pub(super) fn done(line: &str, document: Option<&serde_json::Value>) -> Result<ExitCode, CliError> {
+    if let Some(document) = document {
+        return json(document);
+    }
+    note(line);
+    Ok(ExitCode::SUCCESS)
+}
+
 /// Writes `text` to standard output as it is. A reader that has seen enough is not an error.
 pub(super) fn text(text: &str) -> Result<(), CliError> {
     let mut stdout = io::stdout().lock();

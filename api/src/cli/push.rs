@@ -121,6 +121,7 @@ impl Push {
 
     async fn push(&self, client: &Client, files: &[LocalFile]) -> Result<ExitCode, CliError> {
         let destination = self.destination(client).await?;
+        let client = &client.patient();
         let specs = tokio::task::block_in_place(|| folder::specify(files))?;
         let sent = self.send_missing(client, &destination, files, &specs).await?;
         let committed = self.commit(client, &destination, &specs).await?;

@@ -22,10 +22,9 @@ const MAX_SMALL_FILE: u64 = 1 << 20;
 
 /// Runs the server until a signal.
 pub(super) fn serve(arguments: &ConfigArguments) -> Result<ExitCode, CliError> {
-    let config = start_process(arguments)?;
+    let mut config = start_process(arguments)?;
+    let listener = listen(&mut config.server)?;
     runtime()?.block_on(async {
-        let listener = TcpListener::bind(config.server.listen)
-            .map_err(|error| CliError::Io(format!("cannot listen on {}", config.server.listen), error))?;
         let registry = open(&config).await?;
         announce(&config, &registry).await?;
         let (stop, shutdown) = watch::channel(false);
@@ -49,6 +48,18 @@ pub(super) fn serve(arguments: &ConfigArguments) -> Result<ExitCode, CliError> {
         serving.await.map_err(|error| CliError::Usage(error.to_string()))??;
         Ok(ExitCode::SUCCESS)
     })
+}
+
+/// Binds the address. Where any free port will do, the configuration learns which one it is.
+fn listen(server: &mut config::Server) -> Result<TcpListener, CliError> {
+    let failed = |error| CliError::Io(format!("cannot listen on {}", server.listen), error);
+    let listener = TcpListener::bind(server.listen).map_err(failed)?;
+    let address = listener.local_addr().map_err(failed)?;
+    if server.public_url == format!("http://{}", server.listen) {
+        server.public_url = format!("http://{address}");
+    }
+    server.listen = address;
+    Ok(listener)
 }
 
 /// Runs workers alone until a signal.

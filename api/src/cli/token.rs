@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 use registry_core::Role;
+use serde_json::json;
 
 use super::client::Client;
 use super::layout::table;
@@ -61,6 +62,9 @@ pub(super) struct List {
 pub(super) struct Revoke {
     /// The token's id, as `token list` shows it
     id: String,
+    /// Print one JSON document
+    #[arg(long)]
+    json: bool,
     #[command(flatten)]
     remote: Remote,
 }
@@ -131,7 +135,7 @@ fn row(token: &TokenDocument) -> Vec<String> {
 impl Revoke {
     async fn run(&self) -> Result<ExitCode, CliError> {
         Client::new(&self.remote)?.delete(&["tokens", &self.id]).await?;
-        note(&format!("token {} is revoked", self.id));
-        Ok(ExitCode::SUCCESS)
+        let document = self.json.then(|| json!({ "id": self.id, "revoked": true }));
+        output::done(&format!("token {} is revoked", self.id), document.as_ref())
     }
 }

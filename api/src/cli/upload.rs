@@ -34,7 +34,7 @@ pub(super) struct Upload<'a> {
 impl Upload<'_> {
     /// Sends what `declared` lacks; returns the number of bytes that were sent.
     pub(super) async fn run(&self, mut declared: DeclaredUpload) -> Result<u64, CliError> {
-        let mut backoff = Backoff::new();
+        let mut backoff = Backoff::patient();
         let mut sent = 0;
         self.progress.add(declared.offset);
         while let Some(session) = declared.session.clone() {
@@ -56,7 +56,7 @@ impl Upload<'_> {
             declared = self.declare_again().await?;
             self.progress.add(declared.offset);
             if declared.offset > offset {
-                backoff = Backoff::new();
+                backoff = Backoff::patient();
             }
         }
         Ok(sent)
