@@ -7,7 +7,7 @@ SHELL := /bin/bash
 
 CARGO ?= cargo
 
-.PHONY: help build demo fmt lint deny test browser openapi models services
+.PHONY: help build build-tests demo fmt lint deny test browser openapi models services
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -18,6 +18,9 @@ demo: build ## Serve, push a real model, show what is found. Needs python3 with 
 # The whole workspace, so that tests and demo share every compiled dependency.
 build: ## Build the weighhouse binary. Needs a Rust toolchain and a C compiler
 	$(CARGO) build --locked --workspace --bins
+
+build-tests: build ## Build every test without running any
+	if command -v cargo-nextest >/dev/null; then $(CARGO) nextest run --locked --workspace --no-run; else $(CARGO) test --locked --workspace --no-run; fi
 
 fmt: ## Format all Rust code. Needs rustfmt
 	$(CARGO) fmt --all

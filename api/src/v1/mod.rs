@@ -48,7 +48,8 @@ pub(crate) fn routes(table: &mut RouteTable) {
     table.add(delete.clone(), "/v1/models/{namespace}/{name}/refs/{kind}/{ref}", MAINTAIN, refs::remove);
     table.add(get.clone(), "/v1/models/{namespace}/{name}/refs/{kind}/{ref}/history", READ, refs::history);
     table.add(get.clone(), "/v1/models/{namespace}/{name}/events", MAINTAIN, governance::model_events);
-    table.add(post.clone(), "/v1/gate", READ, governance::gate);
+    // An answer is stored, so a stranger may not ask: every other use would leave a row.
+    table.add(post.clone(), "/v1/gate", ANY_TOKEN, governance::gate);
     table.add(get.clone(), "/v1/decisions/{id}", READ, governance::decision);
     table.add(get.clone(), "/v1/jobs", ADMINISTER, governance::jobs);
     table.add(post.clone(), "/v1/jobs/{id}/retry", ADMINISTER, governance::retry);

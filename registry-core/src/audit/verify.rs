@@ -1,6 +1,6 @@
 //! Proving the whole log: every leaf from its event, every head from its leaves.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect};
 use serde::Serialize;
@@ -66,12 +66,13 @@ impl Registry {
             let leaves = leaves_from(&self.db, next).await?;
             let Some(last) = leaves.last() else { break };
             let after = last.leaf_index + 1;
+            let events = Events::of(&self.db, &leaves).await?;
             for leaf in &leaves {
                 if leaf.leaf_index != next {
                     report.add("LEAF_MISSING", format!("leaf {next} is missing"));
                 }
                 next = leaf.leaf_index + 1;
-                self.check_leaf(leaf, &mut frontier, &mut report).await?;
+                self.check_leaf(leaf, &events, &mut frontier, &mut report).await?;
                 check_head(&frontier, &mut heads, &mut report);
             }
             next = after;
@@ -120,12 +121,13 @@ impl Registry {
     async fn check_leaf(
         &self,
         leaf: &audit_leaf::Model,
+        events: &Events,
         frontier: &mut Frontier,
         report: &mut AuditReport,
     ) -> Result<()> {
         report.leaves += 1;
         let index = leaf.leaf_index;
-        let Some(event) = audit_event::Entity::find_by_id(&leaf.event_id).one(&self.db).await? else {
+        let Some(event) = events.by_id.get(&leaf.event_id) else {
             report.add("EVENT_MISSING", format!("the event of leaf {index} is missing"));
             return Ok(());
         };
@@ -137,7 +139,7 @@ impl Registry {
             report.add("LOG_TOO_LONG", format!("leaf {index} does not fit into the tree"));
         }
         match serde_json::from_str::<Leaf>(&event.body) {
-            Ok(parsed) => self.check_event(&event, &parsed, report).await,
+            Ok(parsed) => self.check_event(event, events, &parsed, report).await,
             Err(error) => {
                 report.add("EVENT_UNREADABLE", format!("event {}: {error}", event.id));
                 Ok(())
@@ -146,13 +148,18 @@ impl Registry {
     }
 
     /// The columns and rows beside the leaf must say what the leaf says.
-    async fn check_event(&self, event: &audit_event::Model, leaf: &Leaf, report: &mut AuditReport) -> Result<()> {
+    async fn check_event(
+        &self,
+        event: &audit_event::Model,
+        events: &Events,
+        leaf: &Leaf,
+        report: &mut AuditReport,
+    ) -> Result<()> {
         let same = leaf.id == event.id && leaf.kind == event.kind && leaf.at == event.occurred_at;
         if !same || leaf.model != event.model_id || !event.sequenced {
             report.add("EVENT_CHANGED", format!("the columns of event {} differ from its body", event.id));
         }
-        let people = audit_person::Entity::find().filter(audit_person::Column::EventId.eq(&event.id));
-        for person in people.all(&self.db).await? {
+        for person in events.people.iter().filter(|person| person.event_id == event.id) {
             if leaf.people.get(&person.field) != Some(&person_hash(&person.salt, &person.subject)) {
                 report.add("PERSON_CHANGED", format!("the {} of event {} was changed", person.field, event.id));
             }
@@ -175,6 +182,22 @@ impl Registry {
             report.add("LEAF_MISSING", format!("{} logged events have no leaf", logged - report.leaves));
         }
         Ok(())
+    }
+}
+
+/// The events of a batch of leaves with the people behind them.
+struct Events {
+    by_id: HashMap<String, audit_event::Model>,
+    people: Vec<audit_person::Model>,
+}
+
+impl Events {
+    async fn of(connection: &impl ConnectionTrait, leaves: &[audit_leaf::Model]) -> Result<Self> {
+        let ids = || leaves.iter().map(|leaf| leaf.event_id.as_str());
+        let events = audit_event::Entity::find().filter(audit_event::Column::Id.is_in(ids())).all(connection);
+        let by_id = events.await?.into_iter().map(|event| (event.id.clone(), event)).collect();
+        let people = audit_person::Entity::find().filter(audit_person::Column::EventId.is_in(ids()));
+        Ok(Self { by_id, people: people.all(connection).await? })
     }
 }
 

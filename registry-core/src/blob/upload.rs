@@ -4,6 +4,7 @@
 //! hashed and dropped if the store has them already, so nobody learns or gains another
 //! namespace's bytes by knowing their digest.
 
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::pin::pin;
 
 use bytes::Bytes;
@@ -19,10 +20,13 @@ use super::{GrantSource, grant};
 use crate::access::Caller;
 use crate::audit::{self, Event};
 use crate::database::{begin, now_ms, sql};
-use crate::entity::{blob, upload_session};
+use crate::entity::{blob, blob_grant, upload_session};
 use crate::error::{Error, Result};
 use crate::identity::{FileSpec, Sha256Digest};
 use crate::registry::Registry;
+
+/// Digests looked up in one statement.
+const LOOKUP_ROWS: usize = 1000;
 
 /// Whether the caller has to send a file's bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
@@ -65,11 +69,13 @@ impl Registry {
         files: &[FileSpec],
     ) -> Result<Vec<FileUpload>> {
         caller.require_writer(namespace)?;
-        let mut answered = std::collections::BTreeMap::new();
+        let usable = self.usable_blobs(caller, namespace, files).await?;
+        let mut answered = BTreeMap::new();
         for file in files {
             self.check_size(file)?;
             if !answered.contains_key(&file.sha256) {
-                answered.insert(file.sha256.clone(), self.declare_upload(caller, namespace, file).await?);
+                let stored = usable.get(&file.sha256).copied();
+                answered.insert(file.sha256.clone(), self.declare_upload(caller, namespace, file, stored).await?);
             }
         }
         Ok(answered.into_values().collect())
@@ -83,7 +89,13 @@ impl Registry {
         Ok(())
     }
 
-    async fn declare_upload(&self, caller: &Caller, namespace: &str, file: &FileSpec) -> Result<FileUpload> {
+    async fn declare_upload(
+        &self,
+        caller: &Caller,
+        namespace: &str,
+        file: &FileSpec,
+        stored: Option<u64>,
+    ) -> Result<FileUpload> {
         let answer = |status, session, offset| FileUpload {
             sha256: file.sha256.clone(),
             size: file.size,
@@ -91,7 +103,7 @@ impl Registry {
             session,
             offset,
         };
-        if let Some(stored) = self.usable_blob(caller, namespace, &file.sha256).await? {
+        if let Some(stored) = stored {
             if stored == file.size {
                 return Ok(answer(UploadStatus::Present, None, stored));
             }
@@ -183,7 +195,13 @@ impl Registry {
         let size = size_u64(session.size)?;
         let staging = Staging::open(&self.blobs, &session.storage_key, size, from).await?;
         let writer = self.take_over(&session).await?;
-        self.stream_into(&session, &writer, staging, offset, body).await
+        let outcome = self.stream_into(&session, &writer, staging, offset, body).await;
+        if matches!(outcome, Err(Error::Store(object_store::Error::NotFound { .. }))) {
+            // The store has forgotten the parts: what is left of the session helps nobody.
+            self.drop_session(&session).await?;
+            return Err(Error::NotFound(format!("upload {id}")));
+        }
+        outcome
     }
 
     async fn stream_into<S>(
@@ -302,23 +320,33 @@ impl Registry {
         Ok(kept)
     }
 
-    /// The size of a blob the caller may use in `namespace`; none without a right to it.
-    pub(crate) async fn usable_blob(
+    /// Sizes of the blobs among `files` that the caller may use in `namespace`; blobs without a
+    /// right to them are left out, as if they were not stored.
+    pub(crate) async fn usable_blobs(
         &self,
         caller: &Caller,
         namespace: &str,
-        digest: &Sha256Digest,
-    ) -> Result<Option<u64>> {
-        let Some(row) = blob::Entity::find_by_id(digest.as_str()).one(&self.db).await? else {
-            return Ok(None);
-        };
-        let granted = self.has_grant(namespace, digest).await? || self.may_read_blob(caller, digest).await?;
-        Ok(if granted { Some(size_u64(row.size)?) } else { None })
-    }
-
-    pub(crate) async fn has_grant(&self, namespace: &str, digest: &Sha256Digest) -> Result<bool> {
-        let found = crate::entity::blob_grant::Entity::find_by_id((namespace.to_owned(), digest.to_string()));
-        Ok(found.one(&self.db).await?.is_some())
+        files: &[FileSpec],
+    ) -> Result<HashMap<Sha256Digest, u64>> {
+        let mut usable = HashMap::new();
+        for files in files.chunks(LOOKUP_ROWS) {
+            let digests = || files.iter().map(|file| file.sha256.as_str());
+            let granted: HashSet<String> = blob_grant::Entity::find()
+                .filter(blob_grant::Column::Namespace.eq(namespace))
+                .filter(blob_grant::Column::Sha256.is_in(digests()))
+                .all(&self.db)
+                .await?
+                .into_iter()
+                .map(|grant| grant.sha256)
+                .collect();
+            for row in blob::Entity::find().filter(blob::Column::Sha256.is_in(digests())).all(&self.db).await? {
+                let digest: Sha256Digest = row.sha256.parse()?;
+                if granted.contains(digest.as_str()) || self.may_read_blob(caller, &digest).await? {
+                    usable.insert(digest, size_u64(row.size)?);
+                }
+            }
+        }
+        Ok(usable)
     }
 }
 

@@ -69,10 +69,11 @@ impl Registry {
 
     /// Every file's bytes must be usable here and have the declared size.
     async fn check_blobs(&self, caller: &Caller, model: &ModelInfo, files: &[FileSpec]) -> Result<()> {
+        let usable = self.usable_blobs(caller, &model.name.namespace, files).await?;
         for file in files {
-            match self.usable_blob(caller, &model.name.namespace, &file.sha256).await? {
+            match usable.get(&file.sha256) {
                 None => return Err(Error::BlobMissing(file.sha256.clone())),
-                Some(size) if size == file.size => {}
+                Some(size) if *size == file.size => {}
                 Some(size) => {
                     let reason = format!("its declared size is {}, but its bytes are {size} long", file.size);
                     return Err(Error::Path { path: file.path.clone(), reason });
