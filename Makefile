@@ -40,8 +40,8 @@ test: build ## Run all tests beside their own PostgreSQL and S3 server, then the
 browser: build ## Run the page tests alone. Needs node; installs Chromium from Debian
 	tests/support/browser-tests
 
-openapi: ## Rewrite openapi/openapi.json from the code
-	$(CARGO) run --locked -q -p api -- openapi > target/openapi.json
+openapi: build ## Rewrite openapi/openapi.json from the code
+	target/debug/weighhouse openapi > target/openapi.json
 	mv target/openapi.json openapi/openapi.json
 
 models: ## Fetch the real model of the tests and the demo into target/models. Needs python3 with pip
