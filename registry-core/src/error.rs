@@ -61,7 +61,7 @@ pub enum Error {
     #[error("stored data is inconsistent: {0}")]
     Corrupt(String),
     #[error("internal database error: {0}")]
-    Database(#[from] sea_orm::DbErr),
+    Database(#[source] sea_orm::DbErr),
     #[error("internal storage error: {0}")]
     Store(#[source] object_store::Error),
     #[error("internal input/output error: {0}")]
@@ -84,6 +84,25 @@ impl From<std::io::Error> for Error {
         }
         Self::Io(error)
     }
+}
+
+impl From<sea_orm::DbErr> for Error {
+    fn from(error: sea_orm::DbErr) -> Self {
+        if is_out_of_space(&error) { Self::StorageFull } else { Self::Database(error) }
+    }
+}
+
+/// SQLite's `SQLITE_FULL` and PostgreSQL's `disk_full`.
+fn is_out_of_space(error: &sea_orm::DbErr) -> bool {
+    use sea_orm::{DbErr, RuntimeErr};
+    let (DbErr::Conn(RuntimeErr::SqlxError(error))
+    | DbErr::Exec(RuntimeErr::SqlxError(error))
+    | DbErr::Query(RuntimeErr::SqlxError(error))) = error
+    else {
+        return false;
+    };
+    let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
+    code.is_some_and(|code| matches!(code.as_ref(), "13" | "53100"))
 }
 
 impl From<object_store::Error> for Error {
@@ -119,5 +138,5 @@ fn shown(commit: Option<&CommitId>) -> String {
 
 fn summary(reasons: &[Reason]) -> String {
     let texts: Vec<&str> = reasons.iter().map(|reason| reason.msg.as_str()).collect();
-    texts.join("; ")
+    texts.join(" ")
 }

@@ -76,13 +76,13 @@ fn production_allows_a_model_with_a_trusted_signature() {
 #[test]
 fn required_evidence_is_enforced_for_every_status_that_is_not_good() {
     for (status, code) in [
-        (Status::Missing, "EVIDENCE_MISSING"),
-        (Status::Pending, "EVIDENCE_PENDING"),
-        (Status::Running, "EVIDENCE_RUNNING"),
-        (Status::Stale, "EVIDENCE_STALE"),
-        (Status::Failed, "EVIDENCE_FAILED"),
-        (Status::Unsupported, "EVIDENCE_UNSUPPORTED"),
-        (Status::Inconclusive, "EVIDENCE_INCONCLUSIVE"),
+        (Status::Missing, "EVIDENCE_PROBE_MISSING"),
+        (Status::Pending, "EVIDENCE_PROBE_PENDING"),
+        (Status::Running, "EVIDENCE_PROBE_RUNNING"),
+        (Status::Stale, "EVIDENCE_PROBE_STALE"),
+        (Status::Failed, "EVIDENCE_PROBE_FAILED"),
+        (Status::Unsupported, "EVIDENCE_PROBE_UNSUPPORTED"),
+        (Status::Inconclusive, "EVIDENCE_PROBE_INCONCLUSIVE"),
     ] {
         let mut input = input("development");
         input.evidence.probe = EvidenceState::without_document(status);
@@ -101,7 +101,7 @@ fn policy_text_cannot_lift_required_evidence_but_a_waiver_can() {
     let policy = Policy::compile(rego, data).unwrap();
     let mut input = input("e");
     input.evidence.probe = EvidenceState::without_document(Status::Failed);
-    assert_eq!(codes(&policy.evaluate(&input, NOW).unwrap()), ["EVIDENCE_FAILED"]);
+    assert_eq!(codes(&policy.evaluate(&input, NOW).unwrap()), ["EVIDENCE_PROBE_FAILED"]);
 
     input.waivers = vec![waiver("e", Some("c"))];
     let outcome = policy.evaluate(&input, NOW).unwrap();
@@ -117,7 +117,7 @@ fn policy_text_cannot_lift_required_evidence_but_a_waiver_can() {
 
 fn waiver(environment: &str, content: Option<&str>) -> Waiver {
     let content_digest = content.map(|digit| digit.repeat(64));
-    Waiver { id: "w1".into(), code: "EVIDENCE_FAILED".into(), environment: environment.into(), content_digest }
+    Waiver { id: "w1".into(), code: "EVIDENCE_PROBE_FAILED".into(), environment: environment.into(), content_digest }
 }
 
 #[test]
@@ -189,7 +189,7 @@ fn invalid_signatures_dangerous_content_and_recalls_are_denied_everywhere() {
     input.evidence.provenance = state(Status::Failed, json!({"verdict": "invalid"}));
     input.evidence.inspect = state(Status::Failed, json!({"verdict": "dangerous"}));
     input.advisories = vec![Advisory { id: "WH-1".into(), recall: true, summary: "backdoor".into() }];
-    assert_eq!(codes(&judge(&input)), ["EVIDENCE_FAILED", "INVALID_SIGNATURE", "RECALLED", "UNSAFE_CONTENT"]);
+    assert_eq!(codes(&judge(&input)), ["EVIDENCE_INSPECT_FAILED", "INVALID_SIGNATURE", "RECALLED", "UNSAFE_CONTENT"]);
     assert!(!judge(&input).would_pass_if[0].sufficient);
 }
 

@@ -7,8 +7,8 @@ use serde::Serialize;
 
 use crate::v1::wire::GateAnswer;
 
-/// Codes of denials that only say that the pipeline is not done.
-const NOT_YET: [&str; 2] = ["EVIDENCE_PENDING", "EVIDENCE_RUNNING"];
+/// Ends of the codes of denials that only say that the pipeline is not done.
+const NOT_YET: [&str; 2] = ["_PENDING", "_RUNNING"];
 
 /// Ordered from good to bad, so that the strictest of several is the greatest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -31,7 +31,9 @@ impl Verdict {
         let pending: Vec<&str> = decision
             .reasons
             .iter()
-            .filter(|reason| NOT_YET.contains(&reason.code.as_str()))
+            .filter(|reason| {
+                reason.code.starts_with("EVIDENCE_") && NOT_YET.iter().any(|end| reason.code.ends_with(end))
+            })
             .filter_map(|reason| reason.evidence.as_deref())
             .collect();
         // What a rule concludes from evidence that is not there yet may change with it.
@@ -118,17 +120,20 @@ pub(super) mod tests {
     #[test]
     fn evidence_on_its_way_leaves_the_question_open() {
         assert_eq!(verdict(Vec::new()), Verdict::Allowed);
-        assert_eq!(verdict(vec![reason("EVIDENCE_PENDING", Some("probe"))]), Verdict::Undecided);
+        assert_eq!(verdict(vec![reason("EVIDENCE_PROBE_PENDING", Some("probe"))]), Verdict::Undecided);
         let unsigned = reason("NO_TRUSTED_SIGNATURE", Some("provenance"));
-        assert_eq!(verdict(vec![reason("EVIDENCE_PENDING", Some("provenance")), unsigned.clone()]), Verdict::Undecided);
-        assert_eq!(verdict(vec![reason("EVIDENCE_RUNNING", Some("probe")), unsigned.clone()]), Verdict::Denied);
-        assert_eq!(verdict(vec![reason("EVIDENCE_FAILED", Some("probe"))]), Verdict::Denied);
+        assert_eq!(
+            verdict(vec![reason("EVIDENCE_PROVENANCE_PENDING", Some("provenance")), unsigned.clone()]),
+            Verdict::Undecided
+        );
+        assert_eq!(verdict(vec![reason("EVIDENCE_PROBE_RUNNING", Some("probe")), unsigned.clone()]), Verdict::Denied);
+        assert_eq!(verdict(vec![reason("EVIDENCE_PROBE_FAILED", Some("probe"))]), Verdict::Denied);
         assert_eq!(verdict(vec![reason("RECALLED", None)]), Verdict::Denied);
     }
 
     #[test]
     fn strictest_of_several_decisions_counts() {
-        let pending = decision("a/b", vec![reason("EVIDENCE_PENDING", Some("probe"))]);
+        let pending = decision("a/b", vec![reason("EVIDENCE_PROBE_PENDING", Some("probe"))]);
         let denied = decision("c/d", vec![reason("RECALLED", None)]);
         let allowed = decision("e/f", Vec::new());
         assert_eq!(Verdict::of(&answer(vec![allowed.clone(), pending.clone()])), Verdict::Undecided);

@@ -3,7 +3,7 @@
 //! Core errors know nothing of HTTP. Each gets a stable code, a status and a title here; the
 //! text of internal errors stays in the log, found by the `error_id` that the client is given.
 
-use actix_web::http::StatusCode;
+use actix_web::http::{StatusCode, header};
 use actix_web::{HttpResponse, ResponseError};
 use registry_core::Error;
 use serde::{Deserialize, Serialize};
@@ -44,6 +44,8 @@ pub(crate) enum Failure {
     Unauthenticated(&'static str),
     /// A request that does not parse: status, code, detail.
     Request(StatusCode, &'static str, String),
+    /// A range outside of a file of this many bytes.
+    Range(u64),
 }
 
 pub(crate) type Answer<T = HttpResponse> = Result<T, Failure>;
@@ -60,6 +62,7 @@ impl std::fmt::Display for Failure {
             Self::Core(error) => error.fmt(f),
             Self::Unauthenticated(detail) => f.write_str(detail),
             Self::Request(_, _, detail) => f.write_str(detail),
+            Self::Range(size) => write!(f, "the file has {size} bytes"),
         }
     }
 }
@@ -71,6 +74,9 @@ impl Failure {
             Self::Core(error) => core_kind(error),
             Self::Unauthenticated(_) => (StatusCode::UNAUTHORIZED, "unauthenticated", "A valid token is needed"),
             Self::Request(status, code, _) => (*status, code, "The request is not acceptable"),
+            Self::Range(_) => {
+                (StatusCode::RANGE_NOT_SATISFIABLE, "range-not-satisfiable", "The range lies outside of the file")
+            }
         }
     }
 
@@ -161,8 +167,14 @@ impl ResponseError for Failure {
         let problem = self.problem();
         let mut response = HttpResponse::build(self.status_code());
         response.content_type(CONTENT_TYPE);
-        if matches!(self, Self::Unauthenticated(_)) {
-            response.insert_header(("WWW-Authenticate", "Bearer realm=\"weighhouse\""));
+        match self {
+            Self::Unauthenticated(_) => {
+                response.insert_header((header::WWW_AUTHENTICATE, "Bearer realm=\"weighhouse\""));
+            }
+            Self::Range(size) => {
+                response.insert_header((header::CONTENT_RANGE, format!("bytes */{size}")));
+            }
+            Self::Core(_) | Self::Request(..) => {}
         }
         response.json(problem)
     }

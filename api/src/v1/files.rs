@@ -116,14 +116,7 @@ fn requested_range(request: &HttpRequest, file: &FileSpec) -> Answer<Option<Byte
     if spec.contains(',') {
         return Ok(None);
     }
-    match parse_range(spec, file.size) {
-        Some(range) => Ok(Some(range)),
-        None => Err(Failure::Request(
-            StatusCode::RANGE_NOT_SATISFIABLE,
-            "range-not-satisfiable",
-            format!("the file has {} bytes", file.size),
-        )),
-    }
+    parse_range(spec, file.size).map(Some).ok_or(Failure::Range(file.size))
 }
 
 fn parse_range(spec: &str, size: u64) -> Option<ByteRange> {

@@ -21,7 +21,7 @@ on_both_databases! {
         world.registry.authorize_read(&writer, &model, &revision).await.unwrap();
         world.run_jobs(ProbeVerdict::Failed).await;
         match world.registry.authorize_read(&reader, &model, &revision).await {
-            Err(Error::Denied { pending: false, reasons, .. }) => assert_eq!(reasons[0].code, "EVIDENCE_FAILED"),
+            Err(Error::Denied { pending: false, reasons, .. }) => assert_eq!(reasons[0].code, "EVIDENCE_PROBE_FAILED"),
             other => panic!("{other:?}"),
         }
         world.registry.authorize_read(&writer, &model, &revision).await.unwrap();
@@ -90,7 +90,7 @@ on_both_databases! {
         assert_eq!(world.registry.renew_expired_decisions().await.unwrap(), 1);
         world.run_jobs(ProbeVerdict::Passed).await;
         let decision = world.decision(&model, "development").await.unwrap();
-        assert_eq!(decision.reasons[0].code, "EVIDENCE_STALE");
+        assert_eq!(decision.reasons[0].code, "EVIDENCE_INSPECT_STALE");
     }
 
     async fn a_signature_that_arrives_later_is_judged_and_decided(world: World) {

@@ -119,7 +119,7 @@ on_both_databases! {
         assert!(stages.iter().filter(|view| view.state == StageState::Done).count() == 3);
         // The gate decided all the same: the evidence is missing.
         let decision = world.decision(&model, "production").await.unwrap();
-        assert!(decision.reasons.iter().any(|reason| reason.code == "EVIDENCE_MISSING"));
+        assert!(decision.reasons.iter().any(|reason| reason.code == "EVIDENCE_LICENSE_MISSING"));
 
         let dead = world.registry.list_jobs(&world.admin, JobState::Dead, &first_page()).await.unwrap().items;
         assert_eq!((dead.len(), dead[0].last_error.as_deref()), (1, Some("the license reader broke")));
@@ -128,7 +128,7 @@ on_both_databases! {
         let stages = world.registry.stages(&revision).await.unwrap();
         assert_eq!(stages[1].state, StageState::Done);
         let decision = world.decision(&model, "production").await.unwrap();
-        assert!(!decision.reasons.iter().any(|reason| reason.code == "EVIDENCE_MISSING"));
+        assert!(!decision.reasons.iter().any(|reason| reason.code == "EVIDENCE_LICENSE_MISSING"));
     }
 
     async fn a_job_whose_workers_always_die_ends_dead(world: World) {

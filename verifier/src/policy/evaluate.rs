@@ -235,7 +235,7 @@ fn missing_evidence(stage: Stage, status: Status) -> Option<Reason> {
         _ => ("is missing", "Retry the stage; an operator sees why it stopped in the list of dead jobs."),
     };
     Some(Reason {
-        code: format!("EVIDENCE_{}", status.as_str().to_uppercase()),
+        code: format!("EVIDENCE_{}_{}", name.to_uppercase(), status.as_str().to_uppercase()),
         msg: format!("The evidence of the stage {name} is required here and {word}."),
         evidence: Some(name.to_owned()),
         remedy: Some(remedy.to_owned()),

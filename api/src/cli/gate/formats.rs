@@ -172,7 +172,7 @@ mod tests {
         let mut denied = decision("a/b", vec![reason("RECALLED", None), reason("NO_LICENSE", Some("license"))]);
         denied.warnings.push(reason("ADVISORY", None));
         denied.waived.push(Waived { reason: reason("NO_TRUSTED_SIGNATURE", Some("provenance")), by: "w-1".into() });
-        let pending = decision("c/d", vec![reason("EVIDENCE_PENDING", Some("probe"))]);
+        let pending = decision("c/d", vec![reason("EVIDENCE_PROBE_PENDING", Some("probe"))]);
         answer(vec![denied, pending, decision("e/f", Vec::new())])
     }
 
@@ -206,7 +206,7 @@ mod tests {
         let xml = junit(&mixed());
         assert!(xml.contains("<testsuites tests=\"3\" failures=\"1\" errors=\"1\">"), "{xml}");
         assert!(xml.contains("<failure type=\"RECALLED\" message=\"message of RECALLED\">"), "{xml}");
-        assert!(xml.contains("<error type=\"EVIDENCE_PENDING\""), "{xml}");
+        assert!(xml.contains("<error type=\"EVIDENCE_PROBE_PENDING\""), "{xml}");
         assert!(xml.contains("<system-out>ADVISORY: message of ADVISORY"), "{xml}");
         assert_eq!(xml.matches("<testcase").count(), xml.matches("</testcase>").count());
     }
