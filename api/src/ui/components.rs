@@ -62,12 +62,24 @@ const fn severity(severity: Severity) -> &'static str {
     }
 }
 
-/// Text from evidence as a sentence of its own.
-pub(super) fn sentence(text: &str) -> String {
+/// Text from evidence as a sentence of its own; what stands between backticks is code.
+pub(super) fn sentence(text: &str) -> Markup {
     let mut characters = text.chars();
     let first = characters.next().map(char::to_uppercase).into_iter().flatten();
-    let text: String = first.chain(characters).collect();
-    if text.ends_with(['.', '!', '?', ':']) { text } else { text + "." }
+    let mut text: String = first.chain(characters).collect();
+    if !text.ends_with(['.', '!', '?', ':']) {
+        text.push('.');
+    }
+    html! {
+        @for (position, part) in text.split('`').enumerate() {
+            @if position % 2 == 0 { (part) } @else { code { (part) } }
+        }
+    }
+}
+
+/// A number of things, in words that fit one as well.
+pub(super) fn things(number: usize, one: &str) -> String {
+    format!("{number} {one}{}", if number == 1 { "" } else { "s" })
 }
 
 /// An RFC 3339 time for people: to the second, in UTC.
@@ -113,9 +125,9 @@ mod tests {
 
     #[test]
     fn sentences_begin_large_and_end_with_a_stop() {
-        assert_eq!(sentence("sign it"), "Sign it.");
-        assert_eq!(sentence("Done!"), "Done!");
-        assert_eq!(sentence(""), ".");
+        assert_eq!(sentence("sign it").into_string(), "Sign it.");
+        assert_eq!(sentence("Done!").into_string(), "Done!");
+        assert_eq!(sentence("the tensor `a<b` ends").into_string(), "The tensor <code>a&lt;b</code> ends.");
     }
 
     #[test]

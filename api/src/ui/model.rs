@@ -9,7 +9,7 @@ use verifier::evidence::{
     Evidence, Inspection, LicenseFacts, LicenseStatement, ProbeReport, ProvenanceFacts, SignatureState, Stage,
 };
 
-use super::components::{bytes, count, findings, sentence, status, time, verdict};
+use super::components::{bytes, count, findings, sentence, status, things, time, verdict};
 use super::layout::{Frame, document};
 use super::{PageAnswer, or_dash, page};
 use crate::server::State;
@@ -184,8 +184,8 @@ fn grounds(decision: &Decision) -> Markup {
                 ul.reasons { @for reason in &decision.reasons { li { code { (reason.code) } " " (reason.msg) } } }
                 h4 { "What would make it pass" }
                 ul.reasons {
-                    @for suggestion in &decision.would_pass_if {
-                        li { (suggestion.change) @if suggestion.sufficient { " " span.quiet { "This alone is enough." } } }
+                    @for (change, sufficient) in changes(decision) {
+                        li { (change) @if sufficient { " " span.quiet { "This alone is enough." } } }
                     }
                 }
             }
@@ -201,6 +201,17 @@ fn grounds(decision: &Decision) -> Markup {
                 " · " a href={ "/v1/decisions/" (decision.id) } { "as JSON" }
             }
     }
+}
+
+/// Several denials may ask for the same change; it is shown once.
+fn changes(decision: &Decision) -> Vec<(&str, bool)> {
+    let mut changes: Vec<(&str, bool)> = Vec::new();
+    for suggestion in &decision.would_pass_if {
+        if !changes.iter().any(|(change, _)| *change == suggestion.change) {
+            changes.push((&suggestion.change, suggestion.sufficient));
+        }
+    }
+    changes
 }
 
 fn stage(view: &StageView) -> Markup {
@@ -282,7 +293,7 @@ fn provenance(facts: &ProvenanceFacts) -> Markup {
                 dt { "Signature" } dd { (signature.method) ", " (signature_state(signature.state)) }
                 @if let Some(signer) = &signature.signer { dt { "Signer" } dd { (signer) } }
                 dt { "Covers" } dd {
-                    (signature.coverage.signed.len()) " files signed, " (signature.coverage.ignored.len()) " ignored, "
+                    (things(signature.coverage.signed.len(), "file")) " signed, " (signature.coverage.ignored.len()) " ignored, "
                     (signature.coverage.unsigned.len()) " unsigned"
                 }
             }
@@ -318,7 +329,7 @@ fn probe(report: &ProbeReport) -> Markup {
             @if let Some(calibration) = &report.calibration {
                 dt { "Perplexity" } dd { (format!("{:.2}", calibration.perplexity)) }
             }
-            dt { "Engine" } dd { (report.engine) " " (report.engine_version) " on " (report.device) ", " (report.threads) " threads" }
+            dt { "Engine" } dd { (report.engine) " " (report.engine_version) " on " (report.device) ", " (things(usize::try_from(report.threads).unwrap_or(usize::MAX), "thread")) }
             @if let Some(peak) = report.peak_memory_bytes { dt { "Peak memory" } dd { (bytes(peak)) } }
             @if let Some(sandbox) = &report.sandbox { dt { "Sandbox" } dd { (sandbox.profile) ", landlock " (sandbox.landlock) } }
         }
@@ -331,7 +342,7 @@ fn probe(report: &ProbeReport) -> Markup {
                         @for level in &report.levels {
                             tr {
                                 th scope="row" { (level.level) } td { (status(level.status)) }
-                                td.number { (level.milliseconds) } td { (or_dash(level.detail.as_deref())) }
+                                td.number { (level.milliseconds) } td { @match &level.detail { Some(detail) => (sentence(detail)), None => (or_dash(None)) } }
                             }
                         }
                     }
@@ -348,7 +359,7 @@ fn files(model: &ModelInfo, shown: &Shown) -> Markup {
             h2 { "Files" }
             div.scroll {
                 table {
-                    caption { (shown.files.len()) " files, " (bytes(shown.size())) }
+                    caption { (things(shown.files.len(), "file")) ", " (bytes(shown.size())) }
                     thead { tr { th scope="col" { "Path" } th.number scope="col" { "Size" } th scope="col" { "SHA-256" } } }
                     tbody {
                         @for file in shown.files.iter().take(FILES_SHOWN) {

@@ -225,20 +225,22 @@ fn missing_evidence(stage: Stage, status: Status) -> Option<Reason> {
     }
     let name = stage.as_str();
     let (word, remedy) = match status {
-        Status::Pending | Status::Running => ("is not there yet", "Wait until the pipeline has finished."),
-        Status::Stale => ("is older than this environment allows", "Retry the stage to renew it."),
-        Status::Failed => ("says that the stage failed", "Read its findings and push a corrected revision."),
+        Status::Pending | Status::Running => ("has not finished", "Wait until the pipeline has finished.".to_owned()),
+        Status::Stale => ("ran longer ago than is allowed", format!("Retry the stage {name} to renew its evidence.")),
+        Status::Failed => ("failed", format!("Read the findings of the stage {name} and push a corrected revision.")),
         Status::Unsupported => {
-            ("says that this kind of model is not supported", "Use a supported format, or ask for a waiver.")
+            ("does not support this model", "Use a supported format, or ask for a waiver.".to_owned())
         }
-        Status::Inconclusive => ("came to no conclusion", "Raise the limit that its report names and retry the stage."),
-        _ => ("is missing", "Retry the stage; an operator sees why it stopped in the list of dead jobs."),
+        Status::Inconclusive => {
+            ("came to no conclusion", format!("Raise the limit that the report of {name} names and retry it."))
+        }
+        _ => ("left no evidence", format!("Retry the stage {name}; the list of dead jobs says why it stopped.")),
     };
     Some(Reason {
         code: format!("EVIDENCE_{}_{}", name.to_uppercase(), status.as_str().to_uppercase()),
-        msg: format!("The evidence of the stage {name} is required here and {word}."),
+        msg: format!("This environment requires the stage {name}, which {word}."),
         evidence: Some(name.to_owned()),
-        remedy: Some(remedy.to_owned()),
+        remedy: Some(remedy),
         docs: None,
     })
 }
