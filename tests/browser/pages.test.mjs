@@ -100,6 +100,23 @@ describe('a model', () => {
     await page.screenshot({ path: `${screenshots}broken.png`, fullPage: true });
   });
 
+  test('that is still being judged says so, allows nothing and looks again by itself', async () => {
+    const waiting = await startServer({ WEIGHHOUSE_WORKER__ENABLED: 'false' });
+    try {
+      waiting.run('push', waiting.fixture('tiny'), 'acme/tiny', '--visibility', 'public');
+      const page = await open('/models');
+      await page.goto(`${waiting.url}/models/acme/tiny`);
+      assert.match(await page.getByRole('status').innerText(), /is being judged/);
+      assert.match(await page.locator('#policy').innerText(), /Until then it allows nothing/);
+      assert.equal(await page.locator('meta[http-equiv="refresh"]').count(), 1);
+      const file = await page.request.get(`${waiting.url}/v1/models/acme/tiny/revisions/main/files/README.md`);
+      assert.equal(file.status(), 403);
+      assert.equal((await file.json()).code, 'decision-pending');
+    } finally {
+      await waiting.stop();
+    }
+  });
+
   test('that does not exist is a page, not a document', async () => {
     const page = await open('/models/acme/none');
     assert.match(await page.locator('h1').innerText(), /Nothing is here/);
