@@ -53,6 +53,7 @@ pub struct Server {
     pub anonymous_read: bool,
     pub workers: usize,
     pub shutdown_grace_seconds: u64,
+    pub silence_seconds: u64,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]

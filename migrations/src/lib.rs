@@ -38,6 +38,11 @@ impl MigrationTrait for Step {
         Ok(())
     }
 
+    /// SQLite as well: a process that is killed on the way leaves the step undone, not half done.
+    fn use_transaction(&self) -> Option<bool> {
+        Some(true)
+    }
+
     async fn down(&self, _manager: &SchemaManager) -> Result<(), DbErr> {
         Err(DbErr::Migration(format!("{} cannot be undone: restore a backup instead", self.name)))
     }

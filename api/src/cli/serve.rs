@@ -4,6 +4,7 @@ use std::io::{IsTerminal, Write};
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use actix_web::web;
 use registry_core::{InstanceKeys, Opening, Registry, S3Settings, Settings, Storage};
@@ -37,6 +38,7 @@ pub(super) fn serve(arguments: &ConfigArguments) -> Result<ExitCode, CliError> {
             anonymous_read: config.server.anonymous_read,
             public_url: config.server.public_url.clone(),
             metrics: server::init_metrics().map_err(|error| CliError::Usage(error.to_string()))?,
+            silence: Duration::from_secs(config.server.silence_seconds),
         });
         let server = server::start(&config, state, listener)?;
         let handle = server.handle();
@@ -211,11 +213,16 @@ fn instance_keys(config: &Config) -> Result<InstanceKeys, CliError> {
     Ok(InstanceKeys::new(&document, String::from_utf8_lossy(&origin).trim())?)
 }
 
+/// The file is whole or not there: a process that dies on the way must not leave half a key.
 fn create_private(path: &Path, content: &[u8]) -> Result<(), CliError> {
     use fs_err::os::unix::fs::OpenOptionsExt;
     let failed = |error| CliError::Io("cannot write a key".into(), error);
     let mut options = fs_err::OpenOptions::new();
     options.write(true).create(true).truncate(true).mode(0o600);
-    let mut file = options.open(path).map_err(failed)?;
-    file.write_all(content).and_then(|()| file.sync_all()).map_err(failed)
+    let unfinished = path.with_extension("new");
+    let mut file = options.open(&unfinished).map_err(failed)?;
+    file.write_all(content).and_then(|()| file.sync_all()).map_err(failed)?;
+    fs_err::rename(&unfinished, path).map_err(failed)?;
+    let folder = fs_err::File::open(path.parent().unwrap_or(Path::new("."))).map_err(failed)?;
+    folder.sync_all().map_err(failed)
 }

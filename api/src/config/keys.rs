@@ -111,6 +111,13 @@ pub const KEYS: &[Key] = &[
         Fixed("30"),
         "How long running requests and jobs may go on after a stop signal.",
     ),
+    integer(
+        "server.silence_seconds",
+        1,
+        3600,
+        Fixed("60"),
+        "How long a client may send or take nothing in the middle of a request.",
+    ),
     integer("upload.session_ttl_hours", 1, 24 * 365, Fixed("24"), "How long an unfinished upload can be resumed."),
     integer("upload.max_file_bytes", 1, 1 << 50, Fixed("549755813888"), "Largest file that is accepted."),
     key("worker.enabled", Flag, Fixed("true"), "Whether `serve` also runs the pipeline's jobs."),

@@ -2,6 +2,7 @@
 
 pub(crate) mod access;
 pub(crate) mod operations;
+mod patience;
 pub(crate) mod problem;
 pub(crate) mod routes;
 mod telemetry;
@@ -32,6 +33,8 @@ pub(crate) struct State {
     /// Without a slash at its end.
     pub(crate) public_url: String,
     pub(crate) metrics: metrics_exporter_prometheus::PrometheusHandle,
+    /// How long a peer may send or take nothing in the middle of a request.
+    pub(crate) silence: Duration,
 }
 
 /// Serves until the returned handle is told to stop.
@@ -40,9 +43,13 @@ pub(crate) fn start(
     state: web::Data<State>,
     listener: TcpListener,
 ) -> std::io::Result<actix_web::dev::Server> {
+    patience::drop_deaf_peers(&listener, state.silence)?;
     let server = HttpServer::new(move || {
         let state = state.clone();
-        App::new().wrap(from_fn(telemetry::observe)).configure(move |config| configure(config, state))
+        App::new()
+            .wrap(from_fn(patience::limit_silence))
+            .wrap(from_fn(telemetry::observe))
+            .configure(move |config| configure(config, state))
     })
     .workers(config.server.workers)
     .shutdown_timeout(config.server.shutdown_grace_seconds)

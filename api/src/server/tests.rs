@@ -1,6 +1,7 @@
 //! The route table against callers that must not get in, and against the documentation.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use actix_web::body::MessageBody;
 use actix_web::dev::{Service, ServiceResponse};
@@ -53,7 +54,8 @@ async fn world(anonymous_read: bool) -> World {
     let reader = registry.issue_token(&caller, new).await.unwrap().secret;
     let metrics = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder().handle();
     let public_url = "http://registry.example.org".to_owned();
-    let state = web::Data::new(State { registry, anonymous_read, public_url, metrics });
+    let state =
+        web::Data::new(State { registry, anonymous_read, public_url, metrics, silence: Duration::from_mins(1) });
     World { state, admin, reader, _folder: folder }
 }
 

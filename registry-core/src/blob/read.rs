@@ -1,17 +1,18 @@
 //! Reading a range of a blob of any layout, as a stream or at random.
 
 use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io;
+use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream::BoxStream;
 use object_store::path::Path;
 use object_store::{GetOptions, GetRange, GetResultPayload, ObjectStore, ObjectStoreExt};
 use sea_orm::EntityTrait;
-use tokio::sync::mpsc;
+use tokio::task::{JoinHandle, spawn_blocking};
 use verifier::ReadAt;
 
 use super::Layout;
@@ -21,10 +22,9 @@ use crate::error::{Error, Result};
 use crate::identity::Sha256Digest;
 use crate::registry::Registry;
 
-/// Bytes read from disk at a time; large reads keep the disk and the socket both busy.
-const CHUNK_BYTES: usize = 256 << 10;
-/// Chunks that may wait for a slow client: bounds memory per download at 1 MiB.
-const QUEUE_CHUNKS: usize = 4;
+/// Bytes read from disk at a time; large reads keep the disk and the socket both busy. Two of
+/// them bound a download's memory.
+const CHUNK_BYTES: u64 = 256 << 10;
 /// Bytes fetched at a time for random reads from a remote store.
 const BLOCK_BYTES: u64 = 1 << 20;
 
@@ -91,35 +91,45 @@ impl Registry {
     }
 }
 
-/// Reads ahead on a thread while the client takes the chunk before.
-fn stream_file(mut file: File, range: ByteRange) -> BoxStream<'static, io::Result<Bytes>> {
-    let (sender, receiver) = mpsc::channel(QUEUE_CHUNKS);
-    tokio::task::spawn_blocking(move || {
-        if let Err(error) = read_chunks(&mut file, range, &sender) {
-            // A client that went away is not interested in the error either.
-            let _ = sender.blocking_send(Err(error));
-        }
-    });
-    futures::stream::unfold(
-        receiver,
-        |mut receiver| async move { receiver.recv().await.map(|chunk| (chunk, receiver)) },
-    )
+/// Reads one chunk ahead while the client takes the chunk before. A client that takes nothing
+/// holds no thread.
+fn stream_file(file: File, range: ByteRange) -> BoxStream<'static, io::Result<Bytes>> {
+    let ahead = Ahead::start(Arc::new(file), range.start, range.end);
+    futures::stream::try_unfold(ahead, |ahead| async move {
+        let Some(ahead) = ahead else { return Ok(None) };
+        let chunk = ahead.chunk.await??;
+        let next = Ahead::start(ahead.file, ahead.next, ahead.end);
+        Ok(Some((chunk, next)))
+    })
     .boxed()
 }
 
-fn read_chunks(file: &mut File, range: ByteRange, sender: &mpsc::Sender<io::Result<Bytes>>) -> io::Result<()> {
-    file.seek(SeekFrom::Start(range.start))?;
-    let mut left = range.end - range.start;
-    while left > 0 {
-        let length = usize::try_from(left).unwrap_or(CHUNK_BYTES).min(CHUNK_BYTES);
-        let mut buffer = BytesMut::zeroed(length);
-        file.read_exact(&mut buffer)?;
-        if sender.blocking_send(Ok(buffer.freeze())).is_err() {
-            return Ok(());
+/// A chunk that is being read.
+struct Ahead {
+    chunk: JoinHandle<io::Result<Bytes>>,
+    file: Arc<File>,
+    /// Where the chunk after it starts.
+    next: u64,
+    end: u64,
+}
+
+impl Ahead {
+    /// Starts to read the chunk at `start`; none at the end.
+    fn start(file: Arc<File>, start: u64, end: u64) -> Option<Self> {
+        if start >= end {
+            return None;
         }
-        left -= length as u64;
+        let length = CHUNK_BYTES.min(end - start);
+        let reading = file.clone();
+        let chunk = spawn_blocking(move || read_chunk(&reading, start, length));
+        Some(Self { chunk, file, next: start + length, end })
     }
-    Ok(())
+}
+
+fn read_chunk(file: &File, start: u64, length: u64) -> io::Result<Bytes> {
+    let mut chunk = vec![0; usize::try_from(length).map_err(io::Error::other)?];
+    file.read_exact_at(&mut chunk, start)?;
+    Ok(chunk.into())
 }
 
 /// A local object that is open only while it is read: a revision may have more files than a
@@ -143,7 +153,7 @@ impl ReadAt for LocalReader {
 /// An object in a remote store, read in blocks from a blocking thread.
 #[derive(Debug)]
 struct ObjectReader {
-    objects: std::sync::Arc<dyn ObjectStore>,
+    objects: Arc<dyn ObjectStore>,
     path: Path,
     size: u64,
     runtime: tokio::runtime::Handle,

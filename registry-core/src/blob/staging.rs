@@ -16,8 +16,7 @@ use object_store::multipart::{MultipartStore, PartId};
 use object_store::{MultipartId, ObjectStore, ObjectStoreExt, PutMode, PutOptions};
 use sha2::digest::common::hazmat::SerializableState;
 use sha2::{Digest, Sha256};
-use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, spawn_blocking};
 
 use super::store::{BlobStore, Kind};
 use crate::entity::upload_session;
@@ -27,8 +26,10 @@ use crate::error::{Error, Result};
 const LOCAL_CHECKPOINT_BYTES: u64 = 64 << 20;
 /// Smallest part on S3; larger for files that would need more than 9,000 parts.
 const MIN_PART_BYTES: u64 = 16 << 20;
-/// Chunks that may wait for the disk: with the usual 64 KiB chunks this bounds memory at 4 MiB.
-const QUEUE_CHUNKS: usize = 64;
+/// Bytes that are hashed and written at once; two batches bound an upload's memory.
+const BATCH_BYTES: usize = 1 << 20;
+/// Most chunks in a batch, so that a peer that sends single bytes costs no more.
+const BATCH_CHUNKS: usize = 1024;
 
 /// Where an upload can be continued.
 #[derive(Debug, Clone)]
@@ -107,39 +108,145 @@ impl Staging {
     }
 }
 
-/// A local upload: a thread that hashes and writes, fed through a short queue.
+/// A local upload. What arrives is gathered into batches; one batch is hashed and written, each
+/// on a thread, while the next one is gathered. No thread waits for the peer, so any number of
+/// slow ones leave the threads to the others.
 pub(super) struct LocalStaging {
-    queue: mpsc::Sender<Bytes>,
-    checkpoints: mpsc::UnboundedReceiver<Checkpoint>,
-    writer: JoinHandle<Result<Checkpoint>>,
+    file: Arc<File>,
+    /// After all bytes before `received`; none while a batch is hashed.
+    hasher: Option<Sha256>,
+    /// Bytes that are hashed and written.
+    received: u64,
+    /// `received` when the last flush began.
+    flushed: u64,
+    batch: Vec<Bytes>,
+    batch_bytes: usize,
+    hashing: Option<JoinHandle<Sha256>>,
+    writing: Option<JoinHandle<Result<u64>>>,
+    flushing: Option<JoinHandle<Result<Checkpoint>>>,
 }
 
 impl LocalStaging {
     async fn open(path: PathBuf, from: Checkpoint) -> Result<Self> {
-        let (queue, incoming) = mpsc::channel(QUEUE_CHUNKS);
-        let (announce, checkpoints) = mpsc::unbounded_channel();
-        let file = tokio::task::spawn_blocking(move || open_locked(&path, from.received).map(|file| (file, from)));
-        let (file, from) = file.await??;
-        let hasher = from.hasher()?;
-        let writer =
-            LocalWriter { file, hasher, received: from.received, durable: from.received, announce, sync: None };
-        let writer = tokio::task::spawn_blocking(move || writer.run(incoming));
-        Ok(Self { queue, checkpoints, writer })
+        let (hasher, received) = (from.hasher()?, from.received);
+        let file = spawn_blocking(move || open_locked(&path, received)).await??;
+        Ok(Self {
+            file: Arc::new(file),
+            hasher: Some(hasher),
+            received,
+            flushed: received,
+            batch: Vec::new(),
+            batch_bytes: 0,
+            hashing: None,
+            writing: None,
+            flushing: None,
+        })
     }
 
     async fn write(&mut self, bytes: Bytes) -> Result<Option<Checkpoint>> {
-        if self.queue.send(bytes).await.is_err() {
-            // The writer ended early: its error is what the caller needs.
-            let ended = (&mut self.writer).await?;
-            return Err(ended.err().unwrap_or(Error::Internal("the upload's writer ended early".into())));
+        self.batch_bytes += bytes.len();
+        self.batch.push(bytes);
+        if self.batch_bytes < BATCH_BYTES && self.batch.len() < BATCH_CHUNKS {
+            return Ok(None);
         }
-        Ok(self.checkpoints.try_recv().ok())
+        self.settle().await?;
+        let due = self.received - self.flushed >= LOCAL_CHECKPOINT_BYTES;
+        let durable = if due { self.flush().await? } else { self.finished_flush().await? };
+        self.start_batch()?;
+        Ok(durable)
     }
 
-    async fn pause(self) -> Result<Checkpoint> {
-        drop(self.queue);
-        self.writer.await?
+    async fn pause(mut self) -> Result<Checkpoint> {
+        self.settle().await?;
+        self.start_batch()?;
+        self.settle().await?;
+        self.flush().await?;
+        match self.flushing.take() {
+            Some(flushing) => flushing.await?,
+            None => Err(Error::Internal("the last flush of an upload did not start".into())),
+        }
     }
+
+    /// Hands the gathered batch to the threads; the one before must have settled.
+    fn start_batch(&mut self) -> Result<()> {
+        let batch: Arc<[Bytes]> = std::mem::take(&mut self.batch).into();
+        self.batch_bytes = 0;
+        let (mut hasher, hashed) = (self.taken_hasher()?, batch.clone());
+        self.hashing = Some(spawn_blocking(move || {
+            hashed.iter().for_each(|bytes| hasher.update(bytes));
+            hasher
+        }));
+        let file = self.file.clone();
+        self.writing = Some(spawn_blocking(move || {
+            batch.iter().try_for_each(|bytes| (&*file).write_all(bytes))?;
+            Ok(batch.iter().map(|bytes| bytes.len() as u64).sum())
+        }));
+        Ok(())
+    }
+
+    /// Waits until the running batch is hashed and written.
+    async fn settle(&mut self) -> Result<()> {
+        if let Some(hashing) = self.hashing.take() {
+            self.hasher = Some(hashing.await?);
+        }
+        if let Some(writing) = self.writing.take() {
+            match writing.await? {
+                Ok(written) => self.received += written,
+                Err(error) => {
+                    self.give_back().await?;
+                    return Err(error);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Frees what no checkpoint will name: on a full disk, others need the space now.
+    async fn give_back(&mut self) -> Result<()> {
+        let (file, kept) = (self.file.clone(), self.flushed);
+        Ok(spawn_blocking(move || file.set_len(kept)).await??)
+    }
+
+    /// Begins to flush beside the stream, so that the end of a large upload finds little left to
+    /// flush. Returns where the flush before ended.
+    async fn flush(&mut self) -> Result<Option<Checkpoint>> {
+        let before = match self.flushing.take() {
+            Some(flushing) => Some(flushing.await??),
+            None => None,
+        };
+        let (file, checkpoint) = (self.file.clone(), self.checkpoint()?);
+        self.flushed = self.received;
+        self.flushing = Some(spawn_blocking(move || {
+            file.sync_data()?;
+            Ok(checkpoint)
+        }));
+        Ok(before)
+    }
+
+    async fn finished_flush(&mut self) -> Result<Option<Checkpoint>> {
+        match self.flushing.take_if(|flushing| flushing.is_finished()) {
+            Some(flushing) => Ok(Some(flushing.await??)),
+            None => Ok(None),
+        }
+    }
+
+    fn checkpoint(&self) -> Result<Checkpoint> {
+        let hasher = self.hasher.as_ref().ok_or_else(hasher_lost)?;
+        Ok(Checkpoint {
+            received: self.received,
+            hasher_state: serialize(hasher),
+            multipart_id: None,
+            parts: Vec::new(),
+        })
+    }
+
+    fn taken_hasher(&mut self) -> Result<Sha256> {
+        self.hasher.take().ok_or_else(hasher_lost)
+    }
+}
+
+fn hasher_lost() -> Error {
+    Error::Internal("an upload goes on after its thread has failed".into())
 }
 
 fn open_locked(path: &Path, received: u64) -> Result<File> {
@@ -167,62 +274,6 @@ fn sync_folders(folder: &Path) -> Result<()> {
         fs_err::File::open(parent)?.sync_all()?;
     }
     Ok(())
-}
-
-struct LocalWriter {
-    file: File,
-    hasher: Sha256,
-    received: u64,
-    durable: u64,
-    announce: mpsc::UnboundedSender<Checkpoint>,
-    sync: Option<std::thread::JoinHandle<std::io::Result<()>>>,
-}
-
-impl LocalWriter {
-    fn run(mut self, mut incoming: mpsc::Receiver<Bytes>) -> Result<Checkpoint> {
-        while let Some(bytes) = incoming.blocking_recv() {
-            self.hasher.update(&bytes);
-            self.file.write_all(&bytes)?;
-            self.received += bytes.len() as u64;
-            if self.received - self.durable >= LOCAL_CHECKPOINT_BYTES {
-                self.sync_in_background()?;
-            }
-        }
-        self.join_sync()?;
-        self.file.sync_all()?;
-        Ok(self.checkpoint())
-    }
-
-    /// Flushes beside the stream, so that the end of a large upload finds little left to flush.
-    fn sync_in_background(&mut self) -> Result<()> {
-        self.join_sync()?;
-        self.durable = self.received;
-        let (file, checkpoint, announce) = (self.file.try_clone()?, self.checkpoint(), self.announce.clone());
-        self.sync = Some(std::thread::spawn(move || {
-            file.sync_data()?;
-            // Nobody listens any more when the connection has just ended.
-            let _ = announce.send(checkpoint);
-            Ok(())
-        }));
-        Ok(())
-    }
-
-    fn join_sync(&mut self) -> Result<()> {
-        match self.sync.take().map(std::thread::JoinHandle::join) {
-            None => Ok(()),
-            Some(Ok(result)) => Ok(result?),
-            Some(Err(_)) => Err(Error::Internal("the flushing thread panicked".into())),
-        }
-    }
-
-    fn checkpoint(&self) -> Checkpoint {
-        Checkpoint {
-            received: self.received,
-            hasher_state: serialize(&self.hasher),
-            multipart_id: None,
-            parts: Vec::new(),
-        }
-    }
 }
 
 /// An S3 upload: whole parts only, so a checkpoint always lies on a part's border.
@@ -265,7 +316,7 @@ impl S3Staging {
     async fn hash(&mut self, part: Bytes) -> Result<()> {
         let mut hasher = self.checkpoint.hasher()?;
         self.checkpoint.received += part.len() as u64;
-        let hashed = tokio::task::spawn_blocking(move || {
+        let hashed = spawn_blocking(move || {
             hasher.update(&part);
             serialize(&hasher)
         });

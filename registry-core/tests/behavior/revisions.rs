@@ -17,7 +17,7 @@ on_both_databases! {
         let files = world.upload(&world.admin, "acme", &[("a", b"b")]).await;
         let next = Commit { expected: Expected::At(one.revision.commit.clone()), ..commit(files) };
         let three = world.registry.commit(&world.admin, &model, next.clone()).await.unwrap();
-        assert_eq!(three.revision.parents, [one.revision.commit.clone()]);
+        assert_eq!(three.revision.parents, std::slice::from_ref(&one.revision.commit));
         assert_eq!(world.registry.commit(&world.admin, &model, first).await.unwrap().revision, one.revision);
         assert_eq!(world.registry.commit(&world.admin, &model, next).await.unwrap().revision, three.revision);
         assert_eq!(world.count("SELECT COUNT(*) FROM revision").await, 2);
