@@ -72,7 +72,7 @@ pub(super) enum Staging {
 }
 
 impl Staging {
-    /// Opens the upload at `from`; bytes stored after it are discarded.
+    /// Opens the upload, to be continued at `from`. Nothing is changed yet.
     pub(super) async fn open(store: &BlobStore, storage_key: &str, size: u64, from: Checkpoint) -> Result<Self> {
         match &store.kind {
             Kind::Local { folder } => Ok(Self::Local(LocalStaging::open(folder.join(storage_key), from).await?)),
@@ -80,6 +80,16 @@ impl Staging {
                 let staging = S3Staging::open(store, bucket.clone(), storage_key, size, from)?;
                 Ok(Self::S3(Box::new(staging)))
             }
+        }
+    }
+
+    /// Discards the bytes that were stored after the checkpoint. The caller has made sure that
+    /// the checkpoint is still the session's: an acknowledged one may have followed it before
+    /// the upload was opened.
+    pub(super) async fn begin(&mut self) -> Result<()> {
+        match self {
+            Self::Local(local) => local.begin().await,
+            Self::S3(_) => Ok(()),
         }
     }
 
@@ -129,7 +139,7 @@ pub(super) struct LocalStaging {
 impl LocalStaging {
     async fn open(path: PathBuf, from: Checkpoint) -> Result<Self> {
         let (hasher, received) = (from.hasher()?, from.received);
-        let file = spawn_blocking(move || open_locked(&path, received)).await??;
+        let file = spawn_blocking(move || open_locked(&path)).await??;
         Ok(Self {
             file: Arc::new(file),
             hasher: Some(hasher),
@@ -141,6 +151,11 @@ impl LocalStaging {
             writing: None,
             flushing: None,
         })
+    }
+
+    async fn begin(&mut self) -> Result<()> {
+        let (file, received) = (self.file.clone(), self.received);
+        spawn_blocking(move || cut(&file, received)).await?
     }
 
     async fn write(&mut self, bytes: Bytes) -> Result<Option<Checkpoint>> {
@@ -249,22 +264,27 @@ fn hasher_lost() -> Error {
     Error::Internal("an upload goes on after its thread has failed".into())
 }
 
-fn open_locked(path: &Path, received: u64) -> Result<File> {
+fn open_locked(path: &Path) -> Result<File> {
     let parent = path.parent().ok_or_else(|| Error::Internal("storage key without a folder".into()))?;
     fs_err::create_dir_all(parent)?;
-    let (mut file, _) = fs_err::OpenOptions::new().create(true).truncate(false).write(true).open(path)?.into_parts();
+    let (file, _) = fs_err::OpenOptions::new().create(true).truncate(false).write(true).open(path)?.into_parts();
     match file.try_lock() {
         Ok(()) => {}
         Err(std::fs::TryLockError::WouldBlock) => return Err(Error::UploadBusy),
         Err(std::fs::TryLockError::Error(error)) => return Err(error.into()),
     }
+    sync_folders(parent)?;
+    Ok(file)
+}
+
+/// Shortens the file to its checkpoint and stands at its end.
+fn cut(mut file: &File, received: u64) -> Result<()> {
     if file.metadata()?.len() < received {
         return Err(Error::Corrupt("an upload's file is shorter than its checkpoint".into()));
     }
     file.set_len(received)?;
     file.seek(SeekFrom::Start(received))?;
-    sync_folders(parent)?;
-    Ok(file)
+    Ok(())
 }
 
 /// The name of a new file is durable only when its folder is.

@@ -193,8 +193,9 @@ impl Registry {
             return Err(Error::OffsetMismatch { current: from.received, requested: offset });
         }
         let size = size_u64(session.size)?;
-        let staging = Staging::open(&self.blobs, &session.storage_key, size, from).await?;
+        let mut staging = Staging::open(&self.blobs, &session.storage_key, size, from).await?;
         let writer = self.take_over(&session).await?;
+        staging.begin().await?;
         let outcome = self.stream_into(&session, &writer, staging, offset, body).await;
         if matches!(outcome, Err(Error::Store(object_store::Error::NotFound { .. }))) {
             // The store has forgotten the parts: what is left of the session helps nobody.
