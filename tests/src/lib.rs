@@ -1,4 +1,5 @@
-//! Generators for the files that tests judge, and the way to what tests need from outside.
+//! Generators for the files that tests judge, servers that tests talk to, and the way to what
+//! tests need from outside.
 //!
 //! Models are megabytes to gigabytes, carry licenses of their own and cannot be edited by
 //! hand, so no test keeps one in the tree: it asks this crate for the smallest file that
@@ -8,5 +9,7 @@
 
 pub mod environment;
 pub mod gguf;
+pub mod proxy;
 pub mod random;
 pub mod safetensors;
+pub mod server;

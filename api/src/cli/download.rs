@@ -32,7 +32,8 @@ pub(super) struct Download<'a> {
 /// A file that is not complete, with the hash of what is there.
 struct Partial {
     location: PathBuf,
-    file: fs_err::File,
+    /// Opened for the first byte that comes: a refused download leaves nothing behind.
+    file: Option<fs_err::File>,
     hasher: Sha256,
     length: u64,
 }
@@ -55,7 +56,7 @@ impl Download<'_> {
             partial.restart()?;
             received += self.fill(&mut partial).await?;
         }
-        self.finish(&partial, &location)?;
+        self.finish(partial, &location)?;
         Ok(Some(received))
     }
 
@@ -76,7 +77,7 @@ impl Download<'_> {
         }
     }
 
-    /// Opens what an earlier run left, or begins anew.
+    /// Takes up what an earlier run left, or begins anew.
     fn open_partial(&self) -> Result<Partial, CliError> {
         // Two paths may have the same content, so the path is part of the name.
         let path = Sha256Digest::of(self.file.path.as_bytes());
@@ -85,12 +86,16 @@ impl Download<'_> {
         if fs_err::symlink_metadata(&location).is_ok_and(|found| !found.is_file() || found.len() > self.file.size) {
             fs_err::remove_file(&location)?;
         }
-        let mut file =
-            fs_err::OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&location)?;
-        let mut hasher = Sha256::new();
-        read_ahead(fs_err::File::open(&location)?, |bytes| hasher.update(bytes))?;
-        let length = file.seek(SeekFrom::End(0))?;
-        Ok(Partial { location, file, hasher, length })
+        let (mut hasher, mut length) = (Sha256::new(), 0);
+        match fs_err::File::open(&location) {
+            Ok(file) => read_ahead(file, |bytes| {
+                hasher.update(bytes);
+                length += bytes.len() as u64;
+            })?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error.into()),
+        }
+        Ok(Partial { location, file: None, hasher, length })
     }
 
     /// Fetches until the length is right; returns the bytes received.
@@ -171,11 +176,13 @@ impl Download<'_> {
     }
 
     /// Gives the file its name, if it is the file that the revision has.
-    fn finish(&self, partial: &Partial, location: &Path) -> Result<(), CliError> {
+    fn finish(&self, mut partial: Partial, location: &Path) -> Result<(), CliError> {
         if partial.digest() != self.file.sha256 {
             partial.discard();
             return Err(self.corrupt("other bytes than it has"));
         }
+        // An empty file has had no byte to be opened for.
+        partial.file()?;
         Ok(fs_err::rename(&partial.location, location)?)
     }
 
@@ -187,18 +194,27 @@ impl Download<'_> {
 
 impl Partial {
     fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.file()?.write_all(bytes)?;
         self.hasher.update(bytes);
-        self.file.write_all(bytes)?;
         self.length += bytes.len() as u64;
         Ok(())
     }
 
     fn restart(&mut self) -> io::Result<()> {
-        self.file.set_len(0)?;
-        self.file.seek(SeekFrom::Start(0))?;
         self.hasher = Sha256::new();
         self.length = 0;
+        let file = self.file()?;
+        file.set_len(0)?;
+        file.seek(SeekFrom::Start(0))?;
         Ok(())
+    }
+
+    fn file(&mut self) -> io::Result<&mut fs_err::File> {
+        let file = match self.file.take() {
+            Some(file) => file,
+            None => open_at(&self.location, self.length)?,
+        };
+        Ok(self.file.insert(file))
     }
 
     fn digest(&self) -> Sha256Digest {
@@ -209,6 +225,12 @@ impl Partial {
     fn discard(&self) {
         let _ = fs_err::remove_file(&self.location);
     }
+}
+
+fn open_at(location: &Path, length: u64) -> io::Result<fs_err::File> {
+    let mut file = fs_err::OpenOptions::new().write(true).create(true).truncate(false).open(location)?;
+    file.seek(SeekFrom::Start(length))?;
+    Ok(file)
 }
 
 fn is_plain(found: &Metadata, size: u64) -> bool {

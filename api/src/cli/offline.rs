@@ -12,6 +12,7 @@ use registry_core::{FileSpec, MAX_SIGNATURE_BYTES};
 use serde::Serialize;
 use verifier::evidence::{
     Inspection, InspectionVerdict, LicenseFacts, LicenseVerdict, ProbeReport, ProvenanceFacts, ProvenanceVerdict,
+    SignatureFacts, SignatureState,
 };
 use verifier::format::{self, FileEntry, FileKind};
 use verifier::provenance::oms::TrustedKey;
@@ -62,6 +63,9 @@ pub(super) struct Verify {
     /// The signature bundle [default: model.sig in the folder]
     #[arg(long, value_name = "FILE")]
     signature: Option<PathBuf>,
+    /// Leave out files of this name, or of this path where it has a slash; may be repeated
+    #[arg(long, value_name = "GLOB")]
+    ignore: Vec<String>,
     /// A public key (PEM) that you trust; may be repeated
     #[arg(long = "key", value_name = "PEM")]
     keys: Vec<PathBuf>,
@@ -172,10 +176,19 @@ fn license_text(facts: &LicenseFacts) -> String {
     sheet.into_text()
 }
 
+/// What `verify` comes to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Answer {
+    Verified,
+    Refused,
+    Unchecked,
+}
+
 /// The result of `verify` as `--json` prints it.
 #[derive(Debug, Serialize)]
 struct Verification<'a> {
-    verified: bool,
+    answer: Answer,
     #[serde(flatten)]
     facts: &'a ProvenanceFacts,
 }
@@ -189,22 +202,39 @@ impl Verify {
         let keys = self.keys.iter().map(|path| trusted_key(path)).collect::<Result<Vec<_>, _>>()?;
         let signature = self.signature.clone().unwrap_or_else(|| self.path.path.join(USUAL_SIGNATURE));
         let bundle = read_small(&signature, MAX_SIGNATURE_BYTES as u64)?;
-        let mut files = files(&self.path.path)?;
+        let mut files = folder::walk(&self.path.path, &folder::ignored(&self.ignore)?)?;
         // No signature covers itself or another one beside it.
         files.retain(|file| !is_same_file(&file.location, &signature) && !is_signature(file));
         let specs = folder::specify(&files)?;
         let facts = provenance::judge(&digested(&files, &specs), &[bundle], &keys);
-        let verified = facts.verdict == ProvenanceVerdict::Trusted;
+        let answer = Answer::of(&facts);
         if self.json {
-            output::json(&Verification { verified, facts: &facts })?;
+            output::json(&Verification { answer, facts: &facts })?;
         } else {
-            output::text(&provenance_text(&facts))?;
+            output::text(&provenance_text(answer, &facts))?;
         }
-        Ok(ExitCode::from(match facts.verdict {
-            ProvenanceVerdict::Trusted => 0,
-            ProvenanceVerdict::Untrusted | ProvenanceVerdict::Unsigned | ProvenanceVerdict::Invalid => 1,
-            ProvenanceVerdict::Unsupported => 2,
+        Ok(ExitCode::from(match answer {
+            Answer::Verified => 0,
+            Answer::Refused => 1,
+            Answer::Unchecked => 2,
         }))
+    }
+}
+
+impl Answer {
+    fn of(facts: &ProvenanceFacts) -> Self {
+        let weights_are_covered = facts.findings.iter().all(|finding| finding.code != "UNSIGNED_WEIGHTS");
+        // A signer may leave files out, and says so in what is signed. A file that the
+        // signature does not even name came later.
+        let is_whole = |signature: &SignatureFacts| {
+            signature.state == SignatureState::Trusted && signature.coverage.unsigned.is_empty() && weights_are_covered
+        };
+        match facts.verdict {
+            ProvenanceVerdict::Trusted => Self::Verified,
+            ProvenanceVerdict::Unsupported => Self::Unchecked,
+            _ if facts.signatures.iter().any(is_whole) => Self::Verified,
+            _ => Self::Refused,
+        }
     }
 }
 
@@ -226,9 +256,13 @@ fn is_signature(file: &LocalFile) -> bool {
         && matches!(FileKind::recognize(&file.path, &prefix, file.size()), FileKind::Signature)
 }
 
-fn provenance_text(facts: &ProvenanceFacts) -> String {
+fn provenance_text(answer: Answer, facts: &ProvenanceFacts) -> String {
     let mut sheet = Sheet::default();
-    sheet.heading("Who vouches for it");
+    sheet.heading(match answer {
+        Answer::Verified => "Verified",
+        Answer::Refused => "Refused",
+        Answer::Unchecked => "Could not be checked",
+    });
     summary::provenance(&mut sheet, facts);
     summary::findings(&mut sheet, facts.findings.iter());
     sheet.into_text()

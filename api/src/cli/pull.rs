@@ -76,9 +76,10 @@ impl Pull {
         let files = checked_files(&detail)?;
         let model = detail.model.parse()?;
         fs_err::create_dir_all(&self.folder)?;
-        let fetched = self.fetch_all(&client.patient(), &model, &detail.revision.commit, &files).await?;
-        // Not empty where an earlier pull of other content broke off; that one may go on.
+        let fetched = self.fetch_all(&client.patient(), &model, &detail.revision.commit, &files).await;
+        // Not empty where this or an earlier pull broke off; the next one goes on.
         let _ = fs_err::remove_dir(self.folder.join(PARTIAL_FOLDER));
+        let fetched = fetched?;
         let report = Report {
             model: detail.model,
             commit: detail.revision.commit,

@@ -8,7 +8,7 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clap::{Args, ValueEnum};
 use futures::{StreamExt, TryStreamExt, stream};
@@ -97,6 +97,10 @@ struct Report {
     size: u64,
     /// Bytes that went over the network in this run.
     sent: u64,
+    /// Time for reading and hashing the files.
+    hash_seconds: f64,
+    /// Time from declaring the files until the server had verified the last byte.
+    transfer_seconds: f64,
     #[serde(skip_serializing_if = "Option::is_none")]
     judgement: Option<Judgement>,
 }
@@ -122,14 +126,19 @@ impl Push {
     async fn push(&self, client: &Client, files: &[LocalFile]) -> Result<ExitCode, CliError> {
         let destination = self.destination(client).await?;
         let client = &client.patient();
+        let started = Instant::now();
         let specs = tokio::task::block_in_place(|| folder::specify(files))?;
+        let hashed = Instant::now();
         let sent = self.send_missing(client, &destination, files, &specs).await?;
+        let transfer_seconds = hashed.elapsed().as_secs_f64();
         let committed = self.commit(client, &destination, &specs).await?;
         let mut report = Report {
             branch: destination.target.revision().to_owned(),
             files: files.len(),
             size: folder::total_size(files),
             sent,
+            hash_seconds: (hashed - started).as_secs_f64(),
+            transfer_seconds,
             committed,
             judgement: None,
         };

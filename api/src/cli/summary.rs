@@ -176,11 +176,12 @@ fn signature_line(signature: &SignatureFacts) -> String {
     let signer = signature.signer.as_ref().map(|signer| format!(" by {signer}")).unwrap_or_default();
     let coverage = &signature.coverage;
     format!(
-        "{}{signer} ({}): covers {}, not {}",
+        "{}{signer} ({}): covers {}, leaves out {}, does not know {}",
         word(&signature.state),
         signature.method,
         plural(coverage.signed.len(), "file"),
-        grouped((coverage.unsigned.len() + coverage.ignored.len()) as u64),
+        grouped(coverage.ignored.len() as u64),
+        grouped(coverage.unsigned.len() as u64),
     )
 }
 
