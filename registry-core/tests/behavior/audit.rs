@@ -9,7 +9,7 @@ use crate::support::{World, first_page, on_both_databases, tiny_model};
 async fn log(world: &World) -> String {
     let model = world.model("acme/tiny").await;
     let revision = world.push(&model, &[("w.gguf", &tiny_model())]).await.revision;
-    world.member("ada", "acme", Role::Writer).await;
+    world.member("zoe", "acme", Role::Writer).await;
     world.registry.sequence_audit_log("test").await.unwrap();
     world.run_jobs(ProbeVerdict::Passed).await;
     for outcome in ["allowed", "denied"] {
@@ -64,8 +64,8 @@ on_both_databases! {
                 "LEAF_MISSING",
             ),
             (
-                "UPDATE audit_person SET subject = 'mallory' WHERE subject = 'ada'".to_owned(),
-                "UPDATE audit_person SET subject = 'ada' WHERE subject = 'mallory'".to_owned(),
+                "UPDATE audit_person SET subject = 'mallory' WHERE subject = 'zoe'".to_owned(),
+                "UPDATE audit_person SET subject = 'zoe' WHERE subject = 'mallory'".to_owned(),
                 "PERSON_CHANGED",
             ),
             (
@@ -115,8 +115,8 @@ on_both_databases! {
 
     async fn a_name_can_be_erased_without_breaking_the_log(world: World) {
         log(&world).await;
-        assert!(world.count("SELECT COUNT(*) FROM audit_event WHERE body LIKE '%ada%'").await == 0);
-        world.execute("DELETE FROM audit_person WHERE subject = 'ada'").await;
+        assert!(world.count("SELECT COUNT(*) FROM audit_event WHERE body LIKE '%zoe%'").await == 0);
+        world.execute("DELETE FROM audit_person WHERE subject = 'zoe'").await;
         assert!(codes(&world).await.is_empty());
     }
 
@@ -138,7 +138,7 @@ on_both_databases! {
         let events = world.registry.audit_events(&world.admin, Some(&model.id), &first_page()).await.unwrap();
         assert_eq!(events.items[0].kind, "model.created");
         assert_eq!(events.items[0].people["actor"], "admin");
-        let ada = world.member("ada", "acme", Role::Admin).await;
+        let ada = world.member("zoe", "acme", Role::Admin).await;
         assert!(world.registry.audit_events(&ada, None, &first_page()).await.is_err());
     }
 }
