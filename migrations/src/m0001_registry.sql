@@ -215,7 +215,7 @@ CREATE TABLE catalog_term (
     name {text} NOT NULL,
     PRIMARY KEY (term, namespace, name, model_id)
 );
-CREATE INDEX catalog_term_by_model ON catalog_term (model_id);
+CREATE INDEX catalog_term_by_model ON catalog_term (model_id, term);
 
 CREATE TABLE catalog_verdict (
     model_id {text} NOT NULL REFERENCES model (id),

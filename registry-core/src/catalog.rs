@@ -19,6 +19,9 @@ use crate::revision::{Revision, files_of};
 /// Words of a search that are looked at.
 const MAX_WORDS: usize = 8;
 
+/// From how many matches on a filter is answered while walking the list.
+const MANY: i64 = 2000;
+
 /// What to look for; absent fields match everything.
 #[derive(Debug, Clone, Default)]
 pub struct CatalogQuery {
@@ -64,7 +67,7 @@ impl Registry {
         query: &CatalogQuery,
         page: &PageRequest,
     ) -> Result<Page<CatalogItem>> {
-        let (text, values) = Search::new(caller, query, page)?.finish(page.limit + 1);
+        let (text, values) = self.search(caller, query, page).await?.finish(page.limit + 1);
         let rows = catalog_entry::Entity::find().from_raw_sql(sql(&self.db, &text, values)).all(&self.db).await?;
         let ids = rows.iter().map(|row| row.model_id.clone());
         let verdicts: std::collections::HashMap<String, String> = catalog_verdict::Entity::find()
@@ -77,6 +80,49 @@ impl Registry {
             .collect();
         let items = rows.into_iter().map(|row| item(row, &verdicts)).collect::<Result<Vec<_>>>()?;
         Ok(Page::cut(items, page.limit, |item| item.name.to_string()))
+    }
+
+    async fn search(&self, caller: &Caller, query: &CatalogQuery, page: &PageRequest) -> Result<Search> {
+        let mut search = Search::new(caller, query, page)?;
+        for word in words(query.search.as_deref().unwrap_or_default()) {
+            let end = format!("{word}\u{10FFFF}");
+            let source = "catalog_term t WHERE t.term >= ? AND t.term < ?";
+            self.restrict(&mut search, source, "t.model_id", vec![word.into(), end.into()]).await?;
+        }
+        let environment = || query.environment.clone().into();
+        match query.verdict.as_deref() {
+            None => {}
+            Some(verdict @ ("allowed" | "denied")) => {
+                let source = "catalog_verdict v WHERE v.environment = ? AND v.verdict = ?";
+                self.restrict(&mut search, source, "v.model_id", vec![environment(), verdict.into()]).await?;
+            }
+            Some("pending") => search.and(
+                "NOT EXISTS (SELECT 1 FROM catalog_verdict v WHERE v.environment = ? AND v.model_id = e.model_id)",
+                vec![environment()],
+            ),
+            Some(_) => return Err(Error::invalid("verdict", "expected allowed, denied or pending")),
+        }
+        Ok(search)
+    }
+
+    /// Keeps the models that `source` names. Few of them are collected first; many are looked
+    /// up while the list is walked in its order, which then ends as soon as the page is full.
+    async fn restrict(
+        &self,
+        search: &mut Search,
+        source: &str,
+        column: &str,
+        values: Vec<sea_orm::Value>,
+    ) -> Result<()> {
+        let count = format!("SELECT COUNT(*) AS number FROM (SELECT 1 AS one FROM {source} LIMIT {MANY}) AS sample");
+        let counted = self.db.query_one_raw(sql(&self.db, &count, values.clone())).await?;
+        let number: i64 = counted.map(|row| row.try_get("", "number")).transpose()?.unwrap_or_default();
+        if number < MANY {
+            search.and(&format!("e.model_id IN (SELECT {column} FROM {source})"), values);
+        } else {
+            search.and(&format!("EXISTS (SELECT 1 FROM {source} AND {column} = e.model_id)"), values);
+        }
+        Ok(())
     }
 }
 
@@ -110,9 +156,6 @@ impl Search {
     fn new(caller: &Caller, query: &CatalogQuery, page: &PageRequest) -> Result<Self> {
         let mut search = Self { text: "SELECT e.* FROM catalog_entry e WHERE 1 = 1".into(), values: Vec::new() };
         search.visible_to(caller);
-        for word in words(query.search.as_deref().unwrap_or_default()) {
-            search.with_word(word);
-        }
         let columns = [
             ("namespace", &query.namespace),
             ("license", &query.license),
@@ -122,18 +165,17 @@ impl Search {
         ];
         for (column, value) in columns {
             if let Some(value) = value {
-                search.and(&format!("e.{column} = ?"), [value.clone().into()]);
+                search.and(&format!("e.{column} = ?"), vec![value.clone().into()]);
             }
         }
-        search.with_verdict(query)?;
         if let Some(cursor) = &page.cursor {
             let after: ModelName = cursor.parse().map_err(|_| Error::invalid("cursor", "is not one of this list"))?;
-            search.and("(e.namespace, e.name) > (?, ?)", [after.namespace.into(), after.name.into()]);
+            search.and("(e.namespace, e.name) > (?, ?)", vec![after.namespace.into(), after.name.into()]);
         }
         Ok(search)
     }
 
-    fn and<const N: usize>(&mut self, condition: &str, values: [sea_orm::Value; N]) {
+    fn and(&mut self, condition: &str, values: Vec<sea_orm::Value>) {
         self.text.push_str(" AND ");
         self.text.push_str(condition);
         self.values.extend(values);
@@ -143,35 +185,12 @@ impl Search {
         let Some(namespaces) = caller.private_namespaces() else { return };
         let open = if caller.is_anonymous() { "('public')" } else { "('public', 'internal')" };
         if namespaces.is_empty() {
-            self.and(&format!("e.visibility IN {open}"), []);
+            self.and(&format!("e.visibility IN {open}"), Vec::new());
             return;
         }
         let holes = vec!["?"; namespaces.len()].join(", ");
-        self.and(&format!("(e.visibility IN {open} OR e.namespace IN ({holes}))"), []);
-        self.values.extend(namespaces.into_iter().map(sea_orm::Value::from));
-    }
-
-    fn with_word(&mut self, word: String) {
-        let end = format!("{word}\u{10FFFF}");
-        let condition = "e.model_id IN (SELECT t.model_id FROM catalog_term t WHERE t.term >= ? AND t.term < ?)";
-        self.and(condition, [word.into(), end.into()]);
-    }
-
-    fn with_verdict(&mut self, query: &CatalogQuery) -> Result<()> {
-        let Some(verdict) = &query.verdict else { return Ok(()) };
-        let environment = query.environment.clone();
-        match verdict.as_str() {
-            "allowed" | "denied" => self.and(
-                "e.model_id IN (SELECT v.model_id FROM catalog_verdict v WHERE v.environment = ? AND v.verdict = ?)",
-                [environment.into(), verdict.clone().into()],
-            ),
-            "pending" => self.and(
-                "NOT EXISTS (SELECT 1 FROM catalog_verdict v WHERE v.environment = ? AND v.model_id = e.model_id)",
-                [environment.into()],
-            ),
-            _ => return Err(Error::invalid("verdict", "expected allowed, denied or pending")),
-        }
-        Ok(())
+        let namespaces = namespaces.into_iter().map(sea_orm::Value::from).collect();
+        self.and(&format!("(e.visibility IN {open} OR e.namespace IN ({holes}))"), namespaces);
     }
 
     fn finish(mut self, limit: u64) -> (String, Vec<sea_orm::Value>) {

@@ -34,6 +34,6 @@ pub use job::{JobInfo, JobState, Lease, Work};
 pub use keys::InstanceKeys;
 pub use model::{ModelChange, ModelInfo, ModelKind, NamePeriod};
 pub use page::{DEFAULT_LIMIT, MAX_LIMIT, Page, PageRequest};
-pub use pipeline::{JobOutcome, MAX_SIGNATURE_BYTES, ProbeFile, ProbeTask, StageState, StageView};
+pub use pipeline::{JobOutcome, MAX_SIGNATURE_BYTES, ProbeFile, ProbeTask, StageState, StageView, is_settled};
 pub use registry::{Opening, Registry, Settings};
 pub use revision::{Commit, Committed, Expected, Movement, Ref, RefKind, Revision};

@@ -40,7 +40,7 @@ struct Shown {
 
 impl Shown {
     fn settled(&self) -> bool {
-        self.stages.iter().all(|view| view.state.is_settled())
+        registry_core::is_settled(self.stages.iter().map(|view| view.state))
     }
 
     fn size(&self) -> u64 {

@@ -59,7 +59,7 @@ pub(crate) async fn show(state: Data, Actor(caller): Actor, path: web::Path<Revi
     let revision = state.registry.find_revision(&model, &path.revision).await?;
     let stages = state.registry.stages(&revision).await?;
     Ok(HttpResponse::Ok().json(RevisionDetail {
-        settled: stages.iter().all(|view| view.state.is_settled()),
+        settled: registry_core::is_settled(stages.iter().map(|view| view.state)),
         files: state.registry.revision_files(&revision).await?.into_iter().map(File::from).collect(),
         stages: stages.into_iter().map(StageStatus::from).collect(),
         revision: revision.into(),

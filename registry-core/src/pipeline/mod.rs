@@ -94,6 +94,13 @@ pub struct StageView {
     pub recorded_at: Option<i64>,
 }
 
+/// Whether no stage will change by itself any more. Behind a dead inspection the others wait
+/// until a person retries it.
+pub fn is_settled(states: impl Iterator<Item = StageState> + Clone) -> bool {
+    let blocked = states.clone().any(|state| state == StageState::Dead);
+    states.into_iter().all(|state| state.is_settled() || (blocked && state == StageState::Waiting))
+}
+
 impl Registry {
     /// All stages of a revision in their order.
     pub async fn stages(&self, revision: &Revision) -> Result<Vec<StageView>> {
@@ -327,10 +334,7 @@ async fn record(txn: &DatabaseTransaction, key: &EvidenceKey, found: &Evidence) 
 async fn decide_when_settled(txn: &DatabaseTransaction, revision: &Revision) -> Result<()> {
     let rows = revision_stage::Entity::find().filter(revision_stage::Column::RevisionId.eq(&revision.id)).all(txn);
     let states = rows.await?.iter().map(|row| StageState::parse(&row.state)).collect::<Result<Vec<_>>>()?;
-    // Behind a dead inspection the other stages wait until a person retries it.
-    let blocked = states.contains(&StageState::Dead);
-    let settled = |state: &StageState| state.is_settled() || (blocked && *state == StageState::Waiting);
-    if !states.is_empty() && states.iter().all(settled) {
+    if !states.is_empty() && is_settled(states.iter().copied()) {
         job::enqueue(txn, &Work::Decide { revision: revision.id.clone() }).await?;
     }
     Ok(())
