@@ -7,7 +7,7 @@ SHELL := /bin/bash
 
 CARGO ?= cargo
 
-.PHONY: help build build-tests demo fmt lint deny test browser openapi models services
+.PHONY: help bench build build-tests demo fmt lint deny test browser openapi models services
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -21,6 +21,10 @@ build: ## Build the weighhouse binary. Needs a Rust toolchain and a C compiler
 
 build-tests: build ## Build every test without running any
 	if command -v cargo-nextest >/dev/null; then $(CARGO) nextest run --locked --workspace --no-run; else $(CARGO) test --locked --workspace --no-run; fi
+
+bench: build ## Time transfers, decisions and the catalog beside their peers. Needs python3, curl, openssl; installs nginx and docker-registry from Debian
+	$(CARGO) build --locked --workspace --examples
+	tests/bench/run
 
 fmt: ## Format all Rust code. Needs rustfmt
 	$(CARGO) fmt --all
