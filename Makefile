@@ -7,7 +7,7 @@ SHELL := /bin/bash
 
 CARGO ?= cargo
 
-.PHONY: help bench build build-tests demo fmt lint deny test browser openapi models services
+.PHONY: help bench build build-tests demo fmt lint deny test browser openapi models services torture
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -40,6 +40,9 @@ deny: ## Check crates' names, licenses and origins
 test: build ## Run all tests beside their own PostgreSQL and S3 server, then the pages. Needs python3, curl; installs PostgreSQL and Chromium from Debian
 	tests/support/with-services tests/support/run-tests
 	tests/support/browser-tests
+
+torture: build ## Kill servers at 200 random moments and hold what they acknowledged. Needs a quiet machine, some minutes
+	WEIGHHOUSE_TORTURE_ROUNDS=$${WEIGHHOUSE_TORTURE_ROUNDS:-200} tests/support/with-services $(CARGO) test --locked -p weighhouse-tests --test torture -- --test-threads 1 --nocapture
 
 browser: build ## Run the page tests alone. Needs node; installs Chromium from Debian
 	tests/support/browser-tests

@@ -40,6 +40,22 @@ pub fn s3() -> Option<S3> {
     Some(S3 { endpoint, bucket })
 }
 
+/// How many times the torture test kills a server; none for its own choice.
+pub fn torture_rounds() -> Option<u64> {
+    number("WEIGHHOUSE_TORTURE_ROUNDS")
+}
+
+/// What the torture test's choices come from; new for each run, or that of a run to be repeated.
+pub fn torture_seed() -> u64 {
+    let clock = || std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    number("WEIGHHOUSE_TORTURE_SEED").unwrap_or_else(|| clock().map_or(1, |time| time.as_secs()))
+}
+
+#[expect(clippy::disallowed_methods, reason = "the one place where tests read their environment")]
+fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok()?.parse().ok()
+}
+
 #[track_caller]
 #[expect(clippy::disallowed_methods, reason = "the one place where tests read their environment")]
 fn variable(name: &str) -> Option<String> {

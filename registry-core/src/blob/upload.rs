@@ -109,9 +109,15 @@ impl Registry {
             }
             return Err(Error::invalid(&file.path, format!("the bytes of this digest are {stored} long")));
         }
-        let session = match self.open_session(caller, namespace, file).await? {
-            Some(session) => session,
-            None => self.create_session(caller, namespace, file).await?,
+        let session = if let Some(session) = self.open_session(caller, namespace, file).await? {
+            session
+        } else {
+            // A session that ended since the blobs were looked up has become one.
+            let usable = self.usable_blobs(caller, namespace, std::slice::from_ref(file)).await?;
+            if let Some(stored) = usable.get(&file.sha256).filter(|stored| **stored == file.size) {
+                return Ok(answer(UploadStatus::Present, None, *stored));
+            }
+            self.create_session(caller, namespace, file).await?
         };
         let offset = Checkpoint::of(&session)?.received;
         Ok(answer(UploadStatus::Upload, Some(session.id), offset))

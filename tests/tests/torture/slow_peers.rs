@@ -1,0 +1,112 @@
+//! Peers that stop in the middle: others are served meanwhile, and the server does not wait
+//! for ever.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+use weighhouse_tests::random::Random;
+use weighhouse_tests::server::Server;
+
+use crate::actors::{create_model, send_file};
+use crate::content::{self, File, sha256};
+use crate::http::{Api, read_answer};
+
+/// More than the threads that one server process keeps for reading and writing files.
+const PEERS: usize = 300;
+const MODEL: &str = "slow/model";
+/// What the server of these tests waits for a silent peer.
+const SILENCE: Duration = Duration::from_secs(4);
+/// A request that waited for the silent ones to be dropped would take longer than this.
+const AT_ONCE: Duration = Duration::from_secs(3);
+
+struct World {
+    _server: Server,
+    api: Api,
+    file: File,
+    path: String,
+}
+
+/// One serving thread, so that all peers meet in it, and a file larger than what sockets hold.
+fn world() -> World {
+    let silence = format!("server.silence_seconds={}", SILENCE.as_secs());
+    let server = Server::start(&["server.workers=1", "worker.enabled=false", "log.level=warn", &silence]).unwrap();
+    let api = Api { address: server.address.clone(), token: server.token.clone() };
+    create_model(&api, MODEL).unwrap();
+    let file = text_file("large.txt", 1, 16 << 20);
+    let path = commit(&api, &file);
+    World { _server: server, api, file, path }
+}
+
+fn text_file(path: &str, seed: u64, size: u64) -> File {
+    content::file(path, content::letters(&mut Random::new(seed), size))
+}
+
+/// Pushes one file; returns its address.
+fn commit(api: &Api, file: &File) -> String {
+    send_file(api, MODEL, file).unwrap();
+    let body = json!({ "message": "slow", "files": [file.spec.json()] });
+    let committed = api.call("POST", &format!("/v1/models/{MODEL}/commits"), &body).unwrap().expect_json("a commit");
+    format!("/v1/models/{MODEL}/revisions/{}/files/{}", committed["commit"].as_str().unwrap(), file.spec.path)
+}
+
+impl World {
+    /// Others send and receive as if nobody were slow.
+    fn check_others(&self, seed: u64) {
+        let started = Instant::now();
+        assert_eq!(sha256(&self.api.get(&self.path).unwrap().body), self.file.spec.sha256);
+        commit(&self.api, &text_file("other.txt", seed, 2 << 20));
+        assert!(started.elapsed() < AT_ONCE, "others waited {:?} for silent peers", started.elapsed());
+    }
+}
+
+#[test]
+fn downloads_that_nobody_reads_hold_up_nobody_and_are_dropped() {
+    let world = world();
+    let mut peers: Vec<TcpStream> = (0..PEERS).map(|_| silent_download(&world)).collect();
+    world.check_others(2);
+    std::thread::sleep(SILENCE * 4);
+    for peer in &mut peers {
+        let mut received = Vec::new();
+        let ended = peer.read_to_end(&mut received);
+        assert!(ended.is_err() || received.len() < world.file.bytes.len(), "a silent download was kept to its end");
+    }
+}
+
+fn silent_download(world: &World) -> TcpStream {
+    let mut peer = world.api.connect().unwrap();
+    peer.write_all(world.api.head("GET", &world.path, 0).as_bytes()).unwrap();
+    peer
+}
+
+#[test]
+fn uploads_that_stop_hold_up_nobody_and_go_on_later() {
+    let world = world();
+    let files: Vec<File> = (0..PEERS as u64).map(|seed| text_file("stalled.txt", 100 + seed, 5000)).collect();
+    let mut peers: Vec<TcpStream> = files.iter().map(|file| stalled_upload(&world.api, file)).collect();
+    world.check_others(3);
+    for (file, peer) in files.iter().zip(peers.drain(..)) {
+        let answer = read_answer(peer).unwrap();
+        assert_eq!((answer.status, answer.code().as_str()), (400, "interrupted"), "{}", answer.json());
+        let state = declare(&world.api, file);
+        assert_eq!(state["offset"], 1, "the byte that came is not kept: {state}");
+    }
+    commit(&world.api, &files[0]);
+}
+
+/// An upload whose peer sends one byte and then nothing.
+fn stalled_upload(api: &Api, file: &File) -> TcpStream {
+    let session = declare(api, file)["session"].as_str().unwrap().to_owned();
+    let mut peer = api.connect().unwrap();
+    let head = api.head("PUT", &format!("/v1/uploads/{session}?offset=0"), file.bytes.len());
+    peer.write_all(head.as_bytes()).unwrap();
+    peer.write_all(&file.bytes[..1]).unwrap();
+    peer
+}
+
+fn declare(api: &Api, file: &File) -> serde_json::Value {
+    let body = json!({ "files": [file.spec.json()] });
+    let answer = api.call("POST", &format!("/v1/models/{MODEL}/uploads"), &body).unwrap();
+    answer.expect_json("a declaration")["uploads"][0].clone()
+}
