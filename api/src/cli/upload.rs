@@ -127,13 +127,10 @@ fn chunks(mut file: impl Read + Send + 'static) -> impl Stream<Item = io::Result
     let (sender, mut receiver) = mpsc::channel(CHUNKS_AHEAD);
     tokio::task::spawn_blocking(move || {
         loop {
-            let mut chunk = vec![0; CHUNK_BYTES];
-            let read = match file.read(&mut chunk) {
+            let mut chunk = Vec::with_capacity(CHUNK_BYTES);
+            let read = match file.by_ref().take(CHUNK_BYTES as u64).read_to_end(&mut chunk) {
                 Ok(0) => break,
-                Ok(length) => {
-                    chunk.truncate(length);
-                    Ok(Bytes::from(chunk))
-                }
+                Ok(_) => Ok(Bytes::from(chunk)),
                 Err(error) => Err(error),
             };
             let is_last = read.is_err();

@@ -1,8 +1,7 @@
 //! Reading a range of a blob of any layout, as a stream or at random.
 
 use std::fs::File;
-use std::io;
-use std::os::unix::fs::FileExt;
+use std::io::{self, Read, Seek, SeekFrom, Take};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
@@ -12,7 +11,7 @@ use futures::stream::BoxStream;
 use object_store::path::Path;
 use object_store::{GetOptions, GetRange, GetResultPayload, ObjectStore, ObjectStoreExt};
 use sea_orm::EntityTrait;
-use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::task::spawn_blocking;
 use verifier::ReadAt;
 
 use super::Layout;
@@ -93,43 +92,29 @@ impl Registry {
 
 /// Reads one chunk ahead while the client takes the chunk before. A client that takes nothing
 /// holds no thread.
-fn stream_file(file: File, range: ByteRange) -> BoxStream<'static, io::Result<Bytes>> {
-    let ahead = Ahead::start(Arc::new(file), range.start, range.end);
-    futures::stream::try_unfold(ahead, |ahead| async move {
-        let Some(ahead) = ahead else { return Ok(None) };
-        let chunk = ahead.chunk.await??;
-        let next = Ahead::start(ahead.file, ahead.next, ahead.end);
-        Ok(Some((chunk, next)))
+fn stream_file(mut file: File, range: ByteRange) -> BoxStream<'static, io::Result<Bytes>> {
+    let first = spawn_blocking(move || {
+        file.seek(SeekFrom::Start(range.start))?;
+        read_chunk(file.take(range.end - range.start))
+    });
+    futures::stream::try_unfold(first, |ahead| async move {
+        let (chunk, rest) = ahead.await??;
+        if chunk.is_empty() {
+            return Ok(None);
+        }
+        Ok(Some((chunk, spawn_blocking(move || read_chunk(rest)))))
     })
     .boxed()
 }
 
-/// A chunk that is being read.
-struct Ahead {
-    chunk: JoinHandle<io::Result<Bytes>>,
-    file: Arc<File>,
-    /// Where the chunk after it starts.
-    next: u64,
-    end: u64,
-}
-
-impl Ahead {
-    /// Starts to read the chunk at `start`; none at the end.
-    fn start(file: Arc<File>, start: u64, end: u64) -> Option<Self> {
-        if start >= end {
-            return None;
-        }
-        let length = CHUNK_BYTES.min(end - start);
-        let reading = file.clone();
-        let chunk = spawn_blocking(move || read_chunk(&reading, start, length));
-        Some(Self { chunk, file, next: start + length, end })
+/// The next bytes of a range, and what is left of it; no bytes at its end.
+fn read_chunk(mut rest: Take<File>) -> io::Result<(Bytes, Take<File>)> {
+    let length = CHUNK_BYTES.min(rest.limit());
+    let mut chunk = Vec::with_capacity(usize::try_from(length).map_err(io::Error::other)?);
+    if rest.by_ref().take(length).read_to_end(&mut chunk)? as u64 != length {
+        return Err(io::ErrorKind::UnexpectedEof.into());
     }
-}
-
-fn read_chunk(file: &File, start: u64, length: u64) -> io::Result<Bytes> {
-    let mut chunk = vec![0; usize::try_from(length).map_err(io::Error::other)?];
-    file.read_exact_at(&mut chunk, start)?;
-    Ok(chunk.into())
+    Ok((chunk.into(), rest))
 }
 
 /// A local object that is open only while it is read: a revision may have more files than a
