@@ -1,11 +1,13 @@
 //! The OpenAPI document, generated from the handlers. No database or server is needed.
 
 use utoipa::OpenApi;
-use utoipa::openapi::RefOr;
+use utoipa::openapi::path::{Operation, PathItem};
 use utoipa::openapi::schema::Schema;
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
+use utoipa::openapi::{Content, Ref, RefOr, ResponseBuilder};
 
-use crate::server::operations;
+use crate::server::{operations, problem};
+use crate::v1::syntax::Namespaces;
 use crate::v1::{files, governance, identity, models, refs, revisions, uploads};
 
 #[derive(OpenApi)]
@@ -55,9 +57,13 @@ use crate::v1::{files, governance, identity, models, refs, revisions, uploads};
         governance::checkpoint,
         governance::verify,
     ),
+    // Only parameters use these, and the derive collects no schemas of parameters.
+    components(schemas(registry_core::JobState, Namespaces)),
     security(("token" = []))
 )]
 struct Api;
+
+const JSON: &str = "application/json";
 
 /// Enums of answers that will grow: readers must expect values that they do not know. Every
 /// other enum of an answer is closed for good. `openapi/README.md` has the rule.
@@ -74,5 +80,46 @@ pub fn document() -> utoipa::openapi::OpenApi {
             schema.extensions.get_or_insert_default().insert("x-open-enum".to_owned(), true.into());
         }
     }
+    for operation in document.paths.paths.values_mut().flat_map(operations) {
+        add_refusals(operation);
+        name_problems(operation);
+    }
     document
+}
+
+fn operations(path: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
+    let PathItem { get, put, post, delete, patch, .. } = path;
+    [get, put, post, delete, patch].into_iter().filter_map(Option::as_mut)
+}
+
+/// What is answered before a handler runs, because a request does not parse.
+fn add_refusals(operation: &mut Operation) {
+    let json = matches!(&operation.request_body, Some(RefOr::T(body)) if body.content.contains_key(JSON));
+    let parsed = json || operation.parameters.as_ref().is_some_and(|parameters| !parameters.is_empty());
+    let refusals = [
+        (parsed, "400", "The request does not parse"),
+        (json, "413", "The body is larger than the limit"),
+        (json, "415", "The body is not JSON"),
+    ];
+    for (_, status, description) in refusals.into_iter().filter(|(applies, ..)| *applies) {
+        let content = Content::new(Some(Ref::from_schema_name("Problem")));
+        let refusal = ResponseBuilder::new().description(description).content(JSON, content);
+        operation.responses.responses.entry(status.to_owned()).or_insert_with(|| refusal.build().into());
+    }
+}
+
+/// Problem documents have a media type of their own.
+fn name_problems(operation: &mut Operation) {
+    for response in operation.responses.responses.values_mut() {
+        let RefOr::T(response) = response else { continue };
+        if response.content.get(JSON).is_some_and(is_problem) {
+            let problem = response.content.drain(..).map(|(_, content)| (problem::CONTENT_TYPE.to_owned(), content));
+            response.content = problem.collect();
+        }
+    }
+}
+
+fn is_problem(content: &RefOr<Content>) -> bool {
+    let problem = RefOr::from(Ref::from_schema_name("Problem"));
+    matches!(content, RefOr::T(content) if content.schema.as_ref() == Some(&problem))
 }

@@ -8,6 +8,7 @@ mod digested_file;
 pub mod evidence;
 pub mod format;
 pub mod license;
+pub mod number;
 pub mod policy;
 pub mod provenance;
 pub mod read_at;

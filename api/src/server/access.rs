@@ -80,10 +80,15 @@ async fn admit(permission: Permission, request: &ServiceRequest) -> Result<Calle
 
 async fn authenticate(state: &State, request: &ServiceRequest, permission: Permission) -> Result<Caller, Failure> {
     let anonymous = || Caller::anonymous(&state.registry.settings().default_environment);
-    let Some(secret) = presented_token(request)? else { return Ok(anonymous()) };
+    let secret = match presented_token(request) {
+        // A probe of the server's health, or an ended session on its way to the sign-in page,
+        // gets through whatever it presents.
+        Err(_) if permission == Permission::Public => None,
+        presented => presented?,
+    };
+    let Some(secret) = secret else { return Ok(anonymous()) };
     match state.registry.authenticate(&secret).await? {
         Some(caller) => Ok(caller),
-        // An ended session must still reach the sign-in page.
         None if permission == Permission::Public => Ok(anonymous()),
         None => Err(Failure::Unauthenticated("The token is unknown, expired or revoked.")),
     }

@@ -12,6 +12,7 @@ mod tests;
 use std::net::TcpListener;
 use std::time::Duration;
 
+use actix_web::error::JsonPayloadError;
 use actix_web::http::StatusCode;
 use actix_web::middleware::from_fn;
 use actix_web::{App, HttpServer, web};
@@ -76,7 +77,17 @@ async fn not_found() -> Result<actix_web::HttpResponse, Failure> {
 }
 
 fn json_config() -> web::JsonConfig {
-    web::JsonConfig::default().limit(MAX_JSON_BYTES).error_handler(|error, _| bad_request("invalid-json", &error))
+    web::JsonConfig::default().limit(MAX_JSON_BYTES).error_handler(|error, _| match error {
+        JsonPayloadError::ContentType => {
+            let detail = "The body must be JSON, with the header Content-Type: application/json.".to_owned();
+            Failure::Request(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", detail).into()
+        }
+        JsonPayloadError::Overflow { .. } | JsonPayloadError::OverflowKnownLength { .. } => {
+            let limit = MAX_JSON_BYTES as u64;
+            Failure::Core(registry_core::Error::TooLarge { what: "the JSON document".into(), limit }).into()
+        }
+        error => bad_request("invalid-json", &error),
+    })
 }
 
 fn query_config() -> web::QueryConfig {

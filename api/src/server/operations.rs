@@ -40,13 +40,13 @@ fn health(status: &'static str) -> Health {
 }
 
 /// Whether the process lives.
-#[utoipa::path(get, path = "/healthz", tag = "operations", responses((status = 200, body = Health)))]
+#[utoipa::path(get, path = "/healthz", tag = "operations", security(()), responses((status = 200, body = Health)))]
 pub(crate) async fn healthz() -> HttpResponse {
     HttpResponse::Ok().json(health("ok"))
 }
 
 /// Whether database and store answer and the schema is current.
-#[utoipa::path(get, path = "/readyz", tag = "operations",
+#[utoipa::path(get, path = "/readyz", tag = "operations", security(()),
     responses((status = 200, body = Health), (status = 503, body = Health)))]
 pub(crate) async fn readyz(state: web::Data<State>) -> HttpResponse {
     match state.registry.check_ready().await {
@@ -70,7 +70,7 @@ pub(crate) async fn metrics_text(state: web::Data<State>) -> Answer {
 }
 
 /// This document.
-#[utoipa::path(get, path = "/openapi.json", tag = "operations",
+#[utoipa::path(get, path = "/openapi.json", tag = "operations", security(()),
     responses((status = 200, content_type = "application/json", body = String)))]
 pub(crate) async fn openapi_json() -> HttpResponse {
     HttpResponse::Ok().json(openapi::document())

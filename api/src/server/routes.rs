@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 
 use actix_web::dev::Handler;
-use actix_web::http::Method;
+use actix_web::http::{Method, StatusCode, header};
 use actix_web::middleware::from_fn;
-use actix_web::{FromRequest, Responder, Route, web};
+use actix_web::{FromRequest, HttpResponse, Responder, ResponseError, Route, web};
 
 use super::access::{Permission, guard};
+use super::problem::Failure;
 
 /// One registered route.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,7 +22,7 @@ pub(crate) struct Entry {
 #[derive(Default)]
 pub(crate) struct RouteTable {
     pub(crate) entries: Vec<Entry>,
-    routes: BTreeMap<&'static str, Vec<Route>>,
+    routes: BTreeMap<&'static str, Vec<(Method, Route)>>,
 }
 
 impl RouteTable {
@@ -34,7 +35,8 @@ impl RouteTable {
     {
         self.entries.push(Entry { method: method.clone(), path, permission });
         let guarded = |method: Method, handler: F| {
-            web::method(method).to(handler).wrap(from_fn(move |request, next| guard(permission, request, next)))
+            let route = web::method(method.clone()).to(handler);
+            (method, route.wrap(from_fn(move |request, next| guard(permission, request, next))))
         };
         let routes = self.routes.entry(path).or_default();
         if method == Method::GET {
@@ -49,12 +51,26 @@ impl RouteTable {
         let mut paths: Vec<_> = self.routes.into_iter().collect();
         paths.sort_by_key(|(path, _)| (path.contains('*'), path.matches('{').count()));
         for (path, routes) in paths {
-            let mut resource = web::resource(path);
-            for route in routes {
+            let methods: Vec<_> = routes.iter().map(|(method, _)| method.to_string()).collect();
+            let mut resource = web::resource(path).default_service(web::route().to(refusal(methods.join(", "))));
+            for (_, route) in routes {
                 resource = resource.route(route);
             }
             config.service(resource);
         }
+    }
+}
+
+/// The answer to methods that a path does not have.
+fn refusal(allowed: String) -> impl Handler<(), Output = HttpResponse> {
+    move || {
+        let detail = format!("This path answers {allowed}.");
+        let failure = Failure::Request(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", detail);
+        let mut response = failure.error_response();
+        if let Ok(value) = header::HeaderValue::from_str(&allowed) {
+            response.headers_mut().insert(header::ALLOW, value);
+        }
+        std::future::ready(response)
     }
 }
 

@@ -147,6 +147,11 @@ async fn errors_are_problem_documents_with_a_code_and_an_id() {
         (TestRequest::get().uri("/v1/models?limit=x"), StatusCode::BAD_REQUEST, "invalid-query"),
         (TestRequest::get().uri("/v1/models?limit=0"), StatusCode::UNPROCESSABLE_ENTITY, "invalid"),
         (
+            TestRequest::post().uri("/v1/models").set_payload("{}"),
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "unsupported-media-type",
+        ),
+        (
             TestRequest::post().uri("/v1/models").set_payload("{").insert_header(("Content-Type", "application/json")),
             StatusCode::BAD_REQUEST,
             "invalid-json",
@@ -213,6 +218,38 @@ fn every_route_of_the_api_is_documented_and_nothing_else() {
     }
     assert_eq!(routed, documented);
     assert!(routed.contains(&("/v1/gate".to_owned(), Method::POST.to_string().to_lowercase())));
+}
+
+#[test]
+fn every_reference_in_the_document_leads_somewhere() {
+    let document = serde_json::to_value(crate::openapi::document()).unwrap();
+    let text = document.to_string();
+    let references: BTreeSet<_> =
+        text.split(r##""$ref":"#"##).skip(1).map(|rest| rest.split('"').next().unwrap()).collect();
+    assert!(references.len() > 40, "{references:?}");
+    let lost: Vec<_> = references.iter().filter(|pointer| document.pointer(pointer).is_none()).collect();
+    assert!(lost.is_empty(), "add to `components` in openapi.rs: {lost:?}");
+}
+
+#[actix_web::test]
+async fn a_method_that_a_path_does_not_have_is_a_problem_that_names_the_others() {
+    let world = world(true).await;
+    let app = init_service(App::new().configure(|config| configure(config, world.state.clone()))).await;
+    let response = call_service(&app, TestRequest::patch().uri("/v1/models").to_request()).await;
+    assert_eq!(response.status(), StatusCode::METHOD_NOT_ALLOWED);
+    assert_eq!(response.headers().get("allow").unwrap(), "HEAD, GET, POST");
+    let problem: Problem = serde_json::from_slice(&read_body(response).await).unwrap();
+    assert_eq!(problem.code, "method-not-allowed");
+}
+
+#[actix_web::test]
+async fn public_routes_answer_whatever_a_caller_presents() {
+    let world = world(false).await;
+    let app = init_service(App::new().configure(|config| configure(config, world.state.clone()))).await;
+    for credentials in ["Basic eDp5", "Bearer hf_unknown", "nonsense"] {
+        let request = TestRequest::get().uri("/healthz").insert_header(("Authorization", credentials)).to_request();
+        assert_eq!(call_service(&app, request).await.status(), StatusCode::OK, "{credentials}");
+    }
 }
 
 #[test]

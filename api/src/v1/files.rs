@@ -5,8 +5,8 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use registry_core::{Access, ByteRange, Caller, Error, FileSpec, ModelInfo, ModelName, Revision};
 use serde::Deserialize;
 
-use super::Data;
 use super::wire::DownloadParams;
+use super::{Data, syntax};
 use crate::server::State;
 use crate::server::access::Actor;
 use crate::server::problem::{Answer, Failure, Problem};
@@ -15,20 +15,28 @@ use crate::server::problem::{Answer, Failure, Problem};
 const PRESIGNED_SECONDS: u64 = 300;
 
 /// A file in a path.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Path)]
 pub(crate) struct FilePath {
+    #[param(value_type = syntax::Segment)]
     namespace: String,
+    #[param(value_type = syntax::Segment)]
     name: String,
+    /// A commit, branch or tag.
     revision: String,
+    /// The file's path; slashes may stand as they are.
     path: String,
 }
 
 /// A file of a revision, whole or a range, if the gate allows it in the caller's environment.
 #[utoipa::path(get, path = "/v1/models/{namespace}/{name}/revisions/{revision}/files/{path}", tag = "revisions",
-    params(("namespace" = String, Path), ("name" = String, Path), ("revision" = String, Path),
-        ("path" = String, Path, description = "The file's path; slashes may stand as they are"), DownloadParams),
-    responses((status = 200, content_type = "application/octet-stream", body = Vec<u8>),
-        (status = 206, content_type = "application/octet-stream", body = Vec<u8>),
+    params(FilePath, DownloadParams),
+    responses(
+        (status = 200, content_type = "application/octet-stream", body = Vec<u8>,
+            headers(("ETag" = String, description = "SHA-256 of the file, quoted"))),
+        (status = 206, content_type = "application/octet-stream", body = Vec<u8>,
+            headers(("ETag" = String, description = "SHA-256 of the file, quoted"),
+                ("Content-Range" = String, description = "`bytes FIRST-LAST/SIZE`"))),
         (status = 304, description = "The client has these bytes"),
         (status = 307, description = "The store serves the bytes"),
         (status = 401, body = Problem), (status = 403, description = "Denied or pending, with reasons", body = Problem),

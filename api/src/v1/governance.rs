@@ -82,7 +82,7 @@ pub(crate) async fn retry(state: Data, Actor(caller): Actor, id: web::Path<Strin
 
 /// Events of one model, newest first.
 #[utoipa::path(get, path = "/v1/models/{namespace}/{name}/events", tag = "governance",
-    params(("namespace" = String, Path), ("name" = String, Path), PageQuery),
+    params(ModelPath, PageQuery),
     responses((status = 200, body = Page<AuditEvent>), (status = 401, body = Problem), (status = 403, body = Problem),
         (status = 404, body = Problem), (status = 422, body = Problem)))]
 pub(crate) async fn model_events(

@@ -4,8 +4,8 @@ use actix_web::{HttpResponse, web};
 use registry_core::{Error, NewToken, now_ms};
 use serde::Deserialize;
 
-use super::Data;
 use super::wire::{CreateToken, IssuedToken, Member, Page, PageQuery, Server, SetMember, Token, Whoami};
+use super::{Data, syntax};
 use crate::server::access::Actor;
 use crate::server::problem::{Answer, Problem};
 
@@ -79,7 +79,7 @@ pub(crate) async fn revoke(state: Data, Actor(caller): Actor, id: web::Path<Stri
 
 /// Members of a namespace; `*` stands for all namespaces.
 #[utoipa::path(get, path = "/v1/namespaces/{namespace}/members", tag = "identity",
-    params(("namespace" = String, Path), PageQuery),
+    params(("namespace" = syntax::Namespaces, Path), PageQuery),
     responses((status = 200, body = Page<Member>), (status = 401, body = Problem), (status = 403, body = Problem),
         (status = 422, body = Problem)))]
 pub(crate) async fn members(
@@ -93,15 +93,18 @@ pub(crate) async fn members(
 }
 
 /// A member in a path.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Path)]
 pub(crate) struct MemberPath {
+    #[param(value_type = syntax::Namespaces)]
     namespace: String,
+    #[param(value_type = syntax::Subject)]
     subject: String,
 }
 
 /// Gives a subject a role in a namespace.
 #[utoipa::path(put, path = "/v1/namespaces/{namespace}/members/{subject}", tag = "identity", request_body = SetMember,
-    params(("namespace" = String, Path), ("subject" = String, Path)),
+    params(MemberPath),
     responses((status = 204), (status = 401, body = Problem), (status = 403, body = Problem),
         (status = 422, body = Problem)))]
 pub(crate) async fn set_member(
@@ -116,7 +119,7 @@ pub(crate) async fn set_member(
 
 /// Takes a subject's role in a namespace away.
 #[utoipa::path(delete, path = "/v1/namespaces/{namespace}/members/{subject}", tag = "identity",
-    params(("namespace" = String, Path), ("subject" = String, Path)),
+    params(MemberPath),
     responses((status = 204), (status = 401, body = Problem), (status = 403, body = Problem),
         (status = 422, body = Problem)))]
 pub(crate) async fn remove_member(state: Data, Actor(caller): Actor, path: web::Path<MemberPath>) -> Answer {

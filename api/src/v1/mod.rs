@@ -6,6 +6,7 @@ pub(crate) mod identity;
 pub(crate) mod models;
 pub(crate) mod refs;
 pub(crate) mod revisions;
+pub mod syntax;
 pub(crate) mod uploads;
 pub mod wire;
 
@@ -13,6 +14,7 @@ use actix_web::http::Method;
 use actix_web::web;
 use registry_core::{ModelName, Role};
 use serde::Deserialize;
+use utoipa::IntoParams;
 
 use crate::server::access::Permission;
 use crate::server::routes::RouteTable;
@@ -65,9 +67,12 @@ pub(crate) fn routes(table: &mut RouteTable) {
 }
 
 /// The model in a path.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Path)]
 pub(crate) struct ModelPath {
+    #[param(value_type = syntax::Segment)]
     namespace: String,
+    #[param(value_type = syntax::Segment)]
     name: String,
 }
 
@@ -78,10 +83,14 @@ impl ModelPath {
 }
 
 /// A model's revision in a path.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Path)]
 pub(crate) struct RevisionPath {
+    #[param(value_type = syntax::Segment)]
     namespace: String,
+    #[param(value_type = syntax::Segment)]
     name: String,
+    /// A commit, branch or tag.
     revision: String,
 }
 

@@ -30,7 +30,7 @@ pub(crate) async fn list(state: Data, Actor(caller): Actor, query: web::Query<Ca
 
 /// Creates a model without revisions.
 #[utoipa::path(post, path = "/v1/models", tag = "models", request_body = CreateModel,
-    responses((status = 201, body = Model), (status = 401, body = Problem), (status = 403, body = Problem),
+    responses((status = 201, body = Model, headers(("Location" = String, description = "The model"))), (status = 401, body = Problem), (status = 403, body = Problem),
         (status = 409, body = Problem), (status = 422, body = Problem)))]
 pub(crate) async fn create(state: Data, Actor(caller): Actor, body: web::Json<CreateModel>) -> Answer {
     let name = body.name.parse()?;
@@ -41,7 +41,7 @@ pub(crate) async fn create(state: Data, Actor(caller): Actor, body: web::Json<Cr
 
 /// A model by its present name, or by one it had.
 #[utoipa::path(get, path = "/v1/models/{namespace}/{name}", tag = "models",
-    params(("namespace" = String, Path), ("name" = String, Path)),
+    params(ModelPath),
     responses((status = 200, body = ModelDetail), (status = 401, body = Problem), (status = 404, body = Problem),
         (status = 410, body = Problem), (status = 422, body = Problem)))]
 pub(crate) async fn show(state: Data, Actor(caller): Actor, path: web::Path<ModelPath>) -> Answer {
@@ -53,7 +53,7 @@ pub(crate) async fn show(state: Data, Actor(caller): Actor, path: web::Path<Mode
 
 /// Renames a model or changes who sees it.
 #[utoipa::path(patch, path = "/v1/models/{namespace}/{name}", tag = "models", request_body = ChangeModel,
-    params(("namespace" = String, Path), ("name" = String, Path)),
+    params(ModelPath),
     responses((status = 200, body = Model), (status = 401, body = Problem), (status = 403, body = Problem),
         (status = 404, body = Problem), (status = 409, body = Problem), (status = 422, body = Problem)))]
 pub(crate) async fn change(
@@ -69,7 +69,7 @@ pub(crate) async fn change(
 
 /// Deletes a model. Its name stays reserved; evidence, decisions and events stay.
 #[utoipa::path(delete, path = "/v1/models/{namespace}/{name}", tag = "models",
-    params(("namespace" = String, Path), ("name" = String, Path)),
+    params(ModelPath),
     responses((status = 204), (status = 401, body = Problem), (status = 403, body = Problem),
         (status = 404, body = Problem), (status = 410, body = Problem), (status = 422, body = Problem)))]
 pub(crate) async fn remove(state: Data, Actor(caller): Actor, path: web::Path<ModelPath>) -> Answer {

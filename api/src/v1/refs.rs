@@ -5,16 +5,20 @@ use registry_core::{ModelName, RefKind};
 use serde::Deserialize;
 
 use super::wire::{Movement, Page, PageQuery, Ref, SetRef, parse_expected};
-use super::{Data, ModelPath};
+use super::{Data, ModelPath, syntax};
 use crate::server::access::Actor;
 use crate::server::problem::{Answer, Problem};
 
 /// A ref in a path.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Path)]
 pub(crate) struct RefPath {
+    #[param(value_type = syntax::Segment)]
     namespace: String,
+    #[param(value_type = syntax::Segment)]
     name: String,
     kind: RefKind,
+    #[param(value_type = syntax::RefName)]
     r#ref: String,
 }
 
@@ -26,7 +30,7 @@ impl RefPath {
 
 /// Branches, then tags, each by name.
 #[utoipa::path(get, path = "/v1/models/{namespace}/{name}/refs", tag = "refs",
-    params(("namespace" = String, Path), ("name" = String, Path)),
+    params(ModelPath),
     responses((status = 200, body = [Ref]), (status = 401, body = Problem), (status = 404, body = Problem),
         (status = 422, body = Problem)))]
 pub(crate) async fn list(state: Data, Actor(caller): Actor, path: web::Path<ModelPath>) -> Answer {
@@ -37,7 +41,7 @@ pub(crate) async fn list(state: Data, Actor(caller): Actor, path: web::Path<Mode
 
 /// Creates or moves a branch, or creates a tag. With `expected` it is a compare-and-swap.
 #[utoipa::path(put, path = "/v1/models/{namespace}/{name}/refs/{kind}/{ref}", tag = "refs", request_body = SetRef,
-    params(("namespace" = String, Path), ("name" = String, Path), ("kind" = RefKind, Path), ("ref" = String, Path)),
+    params(RefPath),
     responses((status = 204), (status = 401, body = Problem), (status = 403, body = Problem),
         (status = 404, body = Problem), (status = 409, body = Problem), (status = 422, body = Problem)))]
 pub(crate) async fn set(
@@ -55,7 +59,7 @@ pub(crate) async fn set(
 
 /// Deletes a branch or tag. A tag's name stays bound to the content it had.
 #[utoipa::path(delete, path = "/v1/models/{namespace}/{name}/refs/{kind}/{ref}", tag = "refs",
-    params(("namespace" = String, Path), ("name" = String, Path), ("kind" = RefKind, Path), ("ref" = String, Path)),
+    params(RefPath),
     responses((status = 204), (status = 401, body = Problem), (status = 403, body = Problem),
         (status = 404, body = Problem), (status = 422, body = Problem)))]
 pub(crate) async fn remove(state: Data, Actor(caller): Actor, path: web::Path<RefPath>) -> Answer {
@@ -66,7 +70,7 @@ pub(crate) async fn remove(state: Data, Actor(caller): Actor, path: web::Path<Re
 
 /// Every movement of a ref, newest first; also of one that was deleted.
 #[utoipa::path(get, path = "/v1/models/{namespace}/{name}/refs/{kind}/{ref}/history", tag = "refs",
-    params(("namespace" = String, Path), ("name" = String, Path), ("kind" = RefKind, Path), ("ref" = String, Path),
+    params(RefPath,
         PageQuery),
     responses((status = 200, body = Page<Movement>), (status = 401, body = Problem), (status = 404, body = Problem),
         (status = 422, body = Problem)))]

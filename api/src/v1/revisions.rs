@@ -11,7 +11,7 @@ use crate::server::problem::{Answer, Problem};
 
 /// Makes a set of files the head of a branch. Repeating the request returns the same revision.
 #[utoipa::path(post, path = "/v1/models/{namespace}/{name}/commits", tag = "revisions", request_body = CommitRequest,
-    params(("namespace" = String, Path), ("name" = String, Path)),
+    params(ModelPath),
     responses((status = 201, body = Committed), (status = 200, description = "It existed already", body = Committed),
         (status = 401, body = Problem), (status = 403, body = Problem), (status = 404, body = Problem),
         (status = 409, body = Problem), (status = 410, body = Problem), (status = 413, body = Problem),
@@ -35,7 +35,7 @@ pub(crate) async fn commit(
 
 /// A model's revisions, newest first.
 #[utoipa::path(get, path = "/v1/models/{namespace}/{name}/revisions", tag = "revisions",
-    params(("namespace" = String, Path), ("name" = String, Path), PageQuery),
+    params(ModelPath, PageQuery),
     responses((status = 200, body = Page<Revision>), (status = 401, body = Problem), (status = 404, body = Problem),
         (status = 422, body = Problem)))]
 pub(crate) async fn list(
@@ -51,7 +51,7 @@ pub(crate) async fn list(
 
 /// A revision by commit, branch or tag, with its files and the evidence of every stage.
 #[utoipa::path(get, path = "/v1/models/{namespace}/{name}/revisions/{revision}", tag = "revisions",
-    params(("namespace" = String, Path), ("name" = String, Path), ("revision" = String, Path)),
+    params(RevisionPath),
     responses((status = 200, body = RevisionDetail), (status = 401, body = Problem), (status = 404, body = Problem),
         (status = 422, body = Problem)))]
 pub(crate) async fn show(state: Data, Actor(caller): Actor, path: web::Path<RevisionPath>) -> Answer {
@@ -69,10 +69,10 @@ pub(crate) async fn show(state: Data, Actor(caller): Actor, path: web::Path<Revi
 
 /// Attaches a signature bundle (OpenSSF Model Signing) to the revision's content.
 #[utoipa::path(post, path = "/v1/models/{namespace}/{name}/revisions/{revision}/signatures", tag = "revisions",
-    params(("namespace" = String, Path), ("name" = String, Path), ("revision" = String, Path)),
+    params(RevisionPath),
     request_body(content = Vec<u8>, content_type = "application/vnd.dev.sigstore.bundle.v0.3+json"),
     responses((status = 200, body = AttachedSignature), (status = 401, body = Problem), (status = 403, body = Problem),
-        (status = 404, body = Problem), (status = 413, body = Problem)))]
+        (status = 404, body = Problem), (status = 413, body = Problem), (status = 422, body = Problem)))]
 pub(crate) async fn attach_signature(
     state: Data,
     Actor(caller): Actor,

@@ -14,7 +14,7 @@ use crate::server::problem::{Answer, Problem};
 /// Declares files and learns which bytes have to be sent. Bytes that the namespace has no
 /// right to are always asked for, whether or not the server holds them.
 #[utoipa::path(post, path = "/v1/models/{namespace}/{name}/uploads", tag = "uploads", request_body = DeclareUploads,
-    params(("namespace" = String, Path), ("name" = String, Path)),
+    params(ModelPath),
     responses((status = 200, body = DeclaredUploads), (status = 401, body = Problem), (status = 403, body = Problem),
         (status = 404, body = Problem), (status = 413, body = Problem), (status = 422, body = Problem)))]
 pub(crate) async fn declare(

@@ -5,7 +5,10 @@ use registry_core as core;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use verifier::evidence::{Evidence, Stage, Status};
+use verifier::number::{optional_whole_number, whole_number};
 use verifier::policy::Use;
+
+use super::syntax::{ExpectedCommit, FilePath, QualifiedName, RefName, Segment, Sha256, Subject};
 
 /// One page of a list.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
@@ -27,9 +30,11 @@ impl<T> Page<T> {
 #[derive(Debug, Clone, Serialize, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct PageQuery {
-    /// Rows on the page, 1 to 500; 50 when absent.
+    /// Rows on the page; 50 when absent.
+    #[param(minimum = 1, maximum = 500)]
     pub limit: Option<u64>,
     /// `next` of the page before.
+    #[param(max_length = 2048)]
     pub cursor: Option<String>,
 }
 
@@ -43,7 +48,7 @@ impl PageQuery {
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CreateModel {
-    /// `namespace/name`.
+    #[schema(value_type = QualifiedName)]
     pub name: String,
     #[serde(default = "default_kind")]
     pub kind: core::ModelKind,
@@ -63,8 +68,9 @@ const fn default_visibility() -> core::Visibility {
 #[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ChangeModel {
-    /// The new `namespace/name`. The old one keeps leading to the model.
+    /// The new name. The old one keeps leading to the model.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<QualifiedName>)]
     pub name: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub visibility: Option<core::Visibility>,
@@ -146,15 +152,18 @@ pub struct CatalogParams {
     pub quantization: Option<String>,
     /// `allowed`, `denied` or `pending`.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[param(pattern = "^(allowed|denied|pending)$")]
     pub verdict: Option<String>,
     /// The environment of the verdicts; the caller's own when absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub environment: Option<String>,
-    /// Rows on the page, 1 to 500; 50 when absent.
+    /// Rows on the page; 50 when absent.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[param(minimum = 1, maximum = 500)]
     pub limit: Option<u64>,
     /// `next` of the page before.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[param(max_length = 2048)]
     pub cursor: Option<String>,
 }
 
@@ -212,11 +221,12 @@ impl From<core::CatalogItem> for CatalogItem {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct File {
-    /// Relative, `/` between folders, Unicode NFC, at most 1,024 bytes.
+    #[schema(value_type = FilePath)]
     pub path: String,
-    /// 64 lower-case hex digits.
+    #[schema(value_type = Sha256)]
     pub sha256: String,
     /// Bytes.
+    #[serde(deserialize_with = "whole_number")]
     pub size: u64,
 }
 
@@ -236,6 +246,7 @@ impl From<core::FileSpec> for File {
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DeclareUploads {
+    #[schema(max_items = 100_000)]
     pub files: Vec<File>,
 }
 
@@ -322,13 +333,18 @@ pub struct DownloadParams {
 #[serde(deny_unknown_fields)]
 pub struct CommitRequest {
     #[serde(default = "main_branch")]
+    #[schema(value_type = RefName)]
     pub branch: String,
-    /// The commit that the branch must be at, `none` if it must not exist yet; absent for anywhere.
+    /// Where the branch must be; absent for anywhere.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<ExpectedCommit>)]
     pub parent: Option<String>,
+    /// At most 65,536 bytes.
     #[serde(default)]
+    #[schema(max_length = 65536)]
     pub message: String,
     /// The whole content, not a difference.
+    #[schema(max_items = 100_000)]
     pub files: Vec<File>,
 }
 
@@ -461,8 +477,9 @@ impl From<core::Ref> for Ref {
 pub struct SetRef {
     /// A commit, branch or tag.
     pub revision: String,
-    /// The commit that the ref must be at, `none` if it must not exist yet; absent for anywhere.
+    /// Where the ref must be; absent for anywhere.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<ExpectedCommit>)]
     pub expected: Option<String>,
 }
 
@@ -505,13 +522,13 @@ pub struct GateRequest {
     pub model: Option<String>,
     /// SHA-256 of the content; every model that holds it is judged, and the strictest answer counts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Sha256>)]
     pub content_digest: Option<String>,
     /// The caller's own when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub environment: Option<String>,
     /// Facts about the use, over the environment's default.
     #[serde(default)]
-    #[schema(value_type = Object)]
     pub r#use: Use,
 }
 
@@ -530,19 +547,24 @@ pub struct GateAnswer {
 pub struct CreateToken {
     /// What it is for.
     #[serde(default)]
+    #[schema(max_length = 200, pattern = r"^[^\u0000-\u001f\u007f-\u009f]*$")]
     pub label: String,
     /// Whose token; the caller's own when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Subject>)]
     pub subject: Option<String>,
     pub scope: core::Role,
     /// Only these namespaces; all when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Vec<Segment>>)]
     pub namespaces: Option<Vec<String>>,
     /// The environment whose decisions bind the token; the server's default when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub environment: Option<String>,
     /// Seconds until it ends; never when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(deserialize_with = "optional_whole_number")]
+    #[schema(minimum = 1, maximum = 6_307_200_000_u64)]
     pub expires_in_seconds: Option<u64>,
 }
 
@@ -656,7 +678,11 @@ impl From<core::JobInfo> for Job {
 pub struct JobParams {
     /// `dead` when absent.
     pub state: Option<core::JobState>,
+    /// Rows on the page; 50 when absent.
+    #[param(minimum = 1, maximum = 500)]
     pub limit: Option<u64>,
+    /// `next` of the page before.
+    #[param(max_length = 2048)]
     pub cursor: Option<String>,
 }
 

@@ -12,7 +12,7 @@ use crate::audit::{self, Event};
 use crate::database::{begin, now_ms};
 use crate::entity::{api_token, role_assignment};
 use crate::error::{Error, Result};
-use crate::identity::Sha256Digest;
+use crate::identity::{Sha256Digest, check_segment};
 use crate::page::{Page, PageRequest};
 use crate::registry::Registry;
 
@@ -91,6 +91,7 @@ impl Registry {
         let subject = new.subject.clone().unwrap_or_else(|| caller.subject().to_owned());
         check_subject(&subject)?;
         check_label(&new.label)?;
+        new.namespaces.iter().flatten().try_for_each(|name| check_segment("namespace", name))?;
         self.check_may_issue(caller, &subject, &new)?;
         if let Some(environment) = &new.environment {
             self.gate.check_environment(environment)?;

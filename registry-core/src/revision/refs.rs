@@ -121,6 +121,7 @@ impl Registry {
     /// Deletes a branch or tag; its movements stay, and a tag's name stays bound to its content.
     pub async fn delete_ref(&self, caller: &Caller, model: &ModelInfo, kind: RefKind, name: &str) -> Result<()> {
         caller.require(&model.name.namespace, Role::Maintainer)?;
+        identity::check_ref_name(name)?;
         if kind == RefKind::Branch && name == MAIN {
             return Err(Error::invalid("ref", "the main branch cannot be deleted; delete the model instead"));
         }
@@ -143,6 +144,7 @@ impl Registry {
         name: &str,
         page: &PageRequest,
     ) -> Result<Page<Movement>> {
+        identity::check_ref_name(name)?;
         let mut query = ref_movement::Entity::find()
             .filter(ref_movement::Column::ModelId.eq(&model.id))
             .filter(ref_movement::Column::Kind.eq(kind.as_str()))

@@ -10,6 +10,7 @@ use sha2::{Digest, Sha256};
 use utoipa::ToSchema;
 
 use crate::evidence::{Stage, Status};
+use crate::number::whole_number;
 
 /// The model a decision is about.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -100,7 +101,7 @@ impl PolicyInput {
 #[serde(untagged)]
 pub enum UseValue {
     Flag(bool),
-    Number(u64),
+    Number(#[serde(deserialize_with = "whole_number")] u64),
     Text(String),
 }
 
