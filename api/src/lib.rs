@@ -5,6 +5,7 @@
 pub mod cli;
 pub mod config;
 pub mod openapi;
+mod hf;
 mod server;
 mod ui;
 pub mod v1;

@@ -20,6 +20,8 @@ pub enum Error {
     Forbidden(String),
     #[error("the gate does not allow this revision in the environment {environment}: {summary}", summary = summary(reasons))]
     Denied { environment: String, pending: bool, reasons: Vec<Reason> },
+    #[error("this signed link or access token is refused: {0}")]
+    Capability(&'static str),
     #[error("{0} is invalid: {1}")]
     Invalid(String, String),
     #[error("path {path:?} is not acceptable: {reason}")]

@@ -4,6 +4,7 @@
 //! processes of one registry. The database holds the public halves with their validity; the
 //! log's origin is fixed at first start, and a process with another key does not start.
 
+use aws_lc_rs::{hkdf, hmac};
 use sea_orm::{ActiveModelTrait, ColumnTrait, DatabaseConnection, EntityTrait, QueryFilter, Set};
 
 use verifier::provenance::transparency::{NoteSigner, NoteVerifier};
@@ -15,11 +16,23 @@ use crate::error::{Error, Result};
 /// The purpose of the key that signs checkpoints.
 const CHECKPOINT: &str = "checkpoint";
 
+/// One secret serves all processes, so there is no second key to hand out and to lose. HKDF
+/// keeps what is derived from telling anything of it.
+fn derive_capability_key(secret: &[u8]) -> Result<hmac::Key> {
+    let failed = |_| Error::Internal("the capability key cannot be derived".into());
+    let extracted = hkdf::Salt::new(hkdf::HKDF_SHA256, b"weighhouse-capability-v1").extract(secret);
+    let expanded = extracted.expand(&[b"hmac-sha256"], hkdf::HKDF_SHA256).map_err(failed)?;
+    let mut key = [0; 32];
+    expanded.fill(&mut key).map_err(failed)?;
+    Ok(hmac::Key::new(hmac::HMAC_SHA256, &key))
+}
+
 /// The keys of one registry.
 #[derive(Debug)]
 pub struct InstanceKeys {
     signer: NoteSigner,
     verifier: NoteVerifier,
+    capability: hmac::Key,
 }
 
 impl InstanceKeys {
@@ -28,12 +41,17 @@ impl InstanceKeys {
         let invalid = |error| Error::invalid("checkpoint key", format!("{error}"));
         let signer = NoteSigner::from_pkcs8(origin, checkpoint_pkcs8).map_err(invalid)?;
         let verifier = signer.verifier().map_err(invalid)?;
-        Ok(Self { signer, verifier })
+        Ok(Self { signer, verifier, capability: derive_capability_key(checkpoint_pkcs8)? })
     }
 
     /// A fresh checkpoint key as a PKCS #8 document.
     pub fn generate() -> Result<Vec<u8>> {
         NoteSigner::generate_pkcs8().map_err(|error| Error::Internal(error.to_string()))
+    }
+
+    /// Signs what clients carry in place of their token.
+    pub(crate) const fn capability_key(&self) -> &hmac::Key {
+        &self.capability
     }
 
     pub(crate) const fn signer(&self) -> &NoteSigner {

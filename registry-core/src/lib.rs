@@ -6,6 +6,7 @@
 mod access;
 mod audit;
 mod blob;
+mod capability;
 mod catalog;
 mod database;
 mod entity;

@@ -13,7 +13,8 @@ use registry_core::{Caller, Role};
 
 use super::State;
 use super::problem::Failure;
-use crate::ui;
+use super::routes::Facade;
+use crate::{hf, ui};
 
 /// Name of the cookie that holds a browser's token.
 pub(crate) const SESSION_COOKIE: &str = "weighhouse_session";
@@ -47,6 +48,7 @@ impl FromRequest for Actor {
 ///
 /// A refusal is an answer, not an error, so that it is logged and counted like any other.
 pub(crate) async fn guard<B: MessageBody>(
+    facade: Facade,
     permission: Permission,
     request: ServiceRequest,
     next: Next<B>,
@@ -57,7 +59,11 @@ pub(crate) async fn guard<B: MessageBody>(
             Ok(next.call(request).await?.map_into_left_body())
         }
         Err(failure) => {
-            let answer = if wants_page(&request) { ui::error_page(&failure) } else { failure.error_response() };
+            let answer = match facade {
+                Facade::Hub => hf::Refusal::from(failure).error_response(),
+                Facade::Native if wants_page(&request) => ui::error_page(&failure),
+                Facade::Native => failure.error_response(),
+            };
             Ok(request.into_response(answer).map_into_right_body())
         }
     }

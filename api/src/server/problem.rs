@@ -127,6 +127,7 @@ fn core_kind(error: &Error) -> (StatusCode, &'static str, &'static str) {
         Error::NotFound(_) => (S::NOT_FOUND, "not-found", "Nothing is here"),
         Error::Gone(_) => (S::GONE, "deleted", "It was deleted"),
         Error::Forbidden(_) => (S::FORBIDDEN, "forbidden", "Your role does not allow this"),
+        Error::Capability(_) => (S::FORBIDDEN, "capability-refused", "The signed link or token is not valid"),
         Error::Denied { pending: true, .. } => (S::FORBIDDEN, "decision-pending", "The gate has not decided yet"),
         Error::Denied { .. } => (S::FORBIDDEN, "denied", "The gate denies this use"),
         Error::Invalid(..) => (S::UNPROCESSABLE_ENTITY, "invalid", "A value is not valid"),

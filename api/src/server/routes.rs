@@ -10,6 +10,16 @@ use actix_web::{FromRequest, HttpResponse, Responder, ResponseError, Route, web}
 use super::access::{Permission, guard};
 use super::problem::Failure;
 
+/// Who speaks at a route, and so how it says no.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum Facade {
+    /// Problem documents; pages for browsers.
+    #[default]
+    Native,
+    /// What clients of the Hugging Face Hub understand.
+    Hub,
+}
+
 /// One registered route.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Entry {
@@ -21,6 +31,8 @@ pub(crate) struct Entry {
 /// Routes on their way into the server.
 #[derive(Default)]
 pub(crate) struct RouteTable {
+    /// Of the routes that are added next.
+    pub(crate) facade: Facade,
     pub(crate) entries: Vec<Entry>,
     routes: BTreeMap<&'static str, Vec<(Method, Route)>>,
 }
@@ -34,9 +46,10 @@ impl RouteTable {
         F::Output: Responder + 'static,
     {
         self.entries.push(Entry { method: method.clone(), path, permission });
+        let facade = self.facade;
         let guarded = |method: Method, handler: F| {
             let route = web::method(method.clone()).to(handler);
-            (method, route.wrap(from_fn(move |request, next| guard(permission, request, next))))
+            (method, route.wrap(from_fn(move |request, next| guard(facade, permission, request, next))))
         };
         let routes = self.routes.entry(path).or_default();
         if method == Method::GET {
@@ -80,5 +93,7 @@ pub(crate) fn all() -> RouteTable {
     super::operations::routes(&mut table);
     crate::v1::routes(&mut table);
     crate::ui::routes(&mut table);
+    table.facade = Facade::Hub;
+    crate::hf::routes(&mut table);
     table
 }

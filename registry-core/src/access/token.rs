@@ -63,7 +63,22 @@ impl Registry {
     pub async fn authenticate(&self, secret: &str) -> Result<Option<Caller>> {
         let hash = Sha256Digest::of(secret.as_bytes());
         let found = api_token::Entity::find().filter(api_token::Column::TokenHash.eq(hash.as_str())).one(&self.db);
-        let Some(row) = found.await? else { return Ok(None) };
+        match found.await? {
+            Some(row) => self.caller_of(row).await,
+            None => Ok(None),
+        }
+    }
+
+    /// The caller for whom a capability was issued: the token's, if it still counts; someone
+    /// without a token where none was used.
+    pub async fn caller_by_token_id(&self, token_id: Option<&str>) -> Result<Caller> {
+        let Some(id) = token_id else { return Ok(Caller::anonymous(&self.settings.default_environment)) };
+        let ended = || Error::Capability("the token it was issued to has ended");
+        let row = api_token::Entity::find_by_id(id).one(&self.db).await?.ok_or_else(ended)?;
+        self.caller_of(row).await?.ok_or_else(ended)
+    }
+
+    async fn caller_of(&self, row: api_token::Model) -> Result<Option<Caller>> {
         if row.revoked_at.is_some() || row.expires_at.is_some_and(|end| end <= now_ms()) {
             return Ok(None);
         }
