@@ -22,6 +22,23 @@ const MAX_WORDS: usize = 8;
 /// From how many matches on a filter is answered while walking the list.
 const MANY: i64 = 2000;
 
+/// Rows beside the catalog that name models.
+struct Source {
+    rows: &'static str,
+    model: &'static str,
+    /// That of an index on the rows. Without it PostgreSQL reads all matches, or the whole table,
+    /// before it counts the first few.
+    order: &'static str,
+}
+
+const TERMS: Source =
+    Source { rows: "catalog_term t WHERE t.term >= ? AND t.term < ?", model: "t.model_id", order: "t.term" };
+const VERDICTS: Source = Source {
+    rows: "catalog_verdict v WHERE v.environment = ? AND v.verdict = ?",
+    model: "v.model_id",
+    order: "v.namespace",
+};
+
 /// What to look for; absent fields match everything.
 #[derive(Debug, Clone, Default)]
 pub struct CatalogQuery {
@@ -86,15 +103,13 @@ impl Registry {
         let mut search = Search::new(caller, query, page)?;
         for word in words(query.search.as_deref().unwrap_or_default()) {
             let end = format!("{word}\u{10FFFF}");
-            let source = "catalog_term t WHERE t.term >= ? AND t.term < ?";
-            self.restrict(&mut search, source, "t.model_id", vec![word.into(), end.into()]).await?;
+            self.restrict(&mut search, &TERMS, vec![word.into(), end.into()]).await?;
         }
         let environment = || query.environment.clone().into();
         match query.verdict.as_deref() {
             None => {}
             Some(verdict @ ("allowed" | "denied")) => {
-                let source = "catalog_verdict v WHERE v.environment = ? AND v.verdict = ?";
-                self.restrict(&mut search, source, "v.model_id", vec![environment(), verdict.into()]).await?;
+                self.restrict(&mut search, &VERDICTS, vec![environment(), verdict.into()]).await?;
             }
             Some("pending") => search.and(
                 "NOT EXISTS (SELECT 1 FROM catalog_verdict v WHERE v.environment = ? AND v.model_id = e.model_id)",
@@ -107,20 +122,16 @@ impl Registry {
 
     /// Keeps the models that `source` names. Few of them are collected first; many are looked
     /// up while the list is walked in its order, which then ends as soon as the page is full.
-    async fn restrict(
-        &self,
-        search: &mut Search,
-        source: &str,
-        column: &str,
-        values: Vec<sea_orm::Value>,
-    ) -> Result<()> {
-        let count = format!("SELECT COUNT(*) AS number FROM (SELECT 1 AS one FROM {source} LIMIT {MANY}) AS sample");
+    async fn restrict(&self, search: &mut Search, source: &Source, values: Vec<sea_orm::Value>) -> Result<()> {
+        let Source { rows, model, order } = source;
+        let sample = format!("SELECT 1 AS one FROM {rows} ORDER BY {order} LIMIT {MANY}");
+        let count = format!("SELECT COUNT(*) AS number FROM ({sample}) AS sample");
         let counted = self.db.query_one_raw(sql(&self.db, &count, values.clone())).await?;
         let number: i64 = counted.map(|row| row.try_get("", "number")).transpose()?.unwrap_or_default();
         if number < MANY {
-            search.and(&format!("e.model_id IN (SELECT {column} FROM {source})"), values);
+            search.and(&format!("e.model_id IN (SELECT {model} FROM {rows})"), values);
         } else {
-            search.and(&format!("EXISTS (SELECT 1 FROM {source} AND {column} = e.model_id)"), values);
+            search.and(&format!("EXISTS (SELECT 1 FROM {rows} AND {model} = e.model_id)"), values);
         }
         Ok(())
     }
