@@ -28,6 +28,9 @@ pub(crate) enum Permission {
     Read,
     /// A token of at least this scope.
     Scope(Role),
+    /// What this server signed for the client in place of its token. The guard finds no caller
+    /// on such a route: the handler takes an extractor that opens the capability.
+    Capability,
 }
 
 /// The caller of a guarded route.
@@ -55,7 +58,9 @@ pub(crate) async fn guard<B: MessageBody>(
 ) -> Result<ServiceResponse<EitherBody<B>>, actix_web::Error> {
     match admit(permission, &request).await {
         Ok(caller) => {
-            request.extensions_mut().insert(caller);
+            if let Some(caller) = caller {
+                request.extensions_mut().insert(caller);
+            }
             Ok(next.call(request).await?.map_into_left_body())
         }
         Err(failure) => {
@@ -75,13 +80,17 @@ fn wants_page(request: &ServiceRequest) -> bool {
     accept.is_some_and(|accept| accept.contains("text/html"))
 }
 
-async fn admit(permission: Permission, request: &ServiceRequest) -> Result<Caller, Failure> {
+/// The caller, if the permission is about callers.
+async fn admit(permission: Permission, request: &ServiceRequest) -> Result<Option<Caller>, Failure> {
+    if permission == Permission::Capability {
+        return Ok(None);
+    }
     let state = request.app_data::<web::Data<State>>().cloned();
     let state = state.ok_or_else(|| Failure::Core(registry_core::Error::Internal("no state".into())))?;
     let client = request.headers().get(header::USER_AGENT).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let caller = authenticate(&state, request, permission).await?.with_client(client);
     check(&state, permission, &caller)?;
-    Ok(caller)
+    Ok(Some(caller))
 }
 
 async fn authenticate(state: &State, request: &ServiceRequest, permission: Permission) -> Result<Caller, Failure> {
@@ -114,7 +123,7 @@ fn presented_token(request: &ServiceRequest) -> Result<Option<String>, Failure> 
 
 fn check(state: &State, permission: Permission, caller: &Caller) -> Result<(), Failure> {
     let needed = match permission {
-        Permission::Public => return Ok(()),
+        Permission::Public | Permission::Capability => return Ok(()),
         Permission::Read if state.anonymous_read => return Ok(()),
         Permission::Read => Role::Reader,
         Permission::Scope(role) => role,

@@ -108,8 +108,21 @@ async fn without_a_token_only_public_routes_answer() {
     let app = init_service(App::new().configure(|config| configure(config, world.state.clone()))).await;
     for entry in routes::all().entries {
         let status = status(&app, request(&entry, None)).await;
+        let refused = status == StatusCode::UNAUTHORIZED
+            || entry.permission == Permission::Capability && status == StatusCode::FORBIDDEN;
         let public = entry.permission == Permission::Public;
-        assert_eq!(status == StatusCode::UNAUTHORIZED, !public, "{} {} answered {status}", entry.method, entry.path);
+        assert_eq!(refused, !public, "{} {} answered {status}", entry.method, entry.path);
+    }
+}
+
+#[actix_web::test]
+async fn an_api_token_opens_no_route_that_needs_a_capability() {
+    let world = world(true).await;
+    let app = init_service(App::new().configure(|config| configure(config, world.state.clone()))).await;
+    for entry in routes::all().entries.iter().filter(|entry| entry.permission == Permission::Capability) {
+        let status = status(&app, request(entry, Some(&world.admin))).await;
+        let refused = matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN);
+        assert!(refused, "{} {} answered {status}", entry.method, entry.path);
     }
 }
 
@@ -117,7 +130,8 @@ async fn without_a_token_only_public_routes_answer() {
 async fn a_wrong_token_opens_no_route_that_needs_one() {
     let world = world(true).await;
     let app = init_service(App::new().configure(|config| configure(config, world.state.clone()))).await;
-    for entry in routes::all().entries.iter().filter(|entry| entry.permission != Permission::Public) {
+    let asks_for_a_token = |entry: &&routes::Entry| !matches!(entry.permission, Permission::Public | Permission::Capability);
+    for entry in routes::all().entries.iter().filter(asks_for_a_token) {
         let status = status(&app, request(entry, Some("hf_0000"))).await;
         assert_eq!(status, StatusCode::UNAUTHORIZED, "{} {}", entry.method, entry.path);
     }
@@ -129,7 +143,11 @@ async fn a_readers_token_opens_no_route_above_its_scope() {
     let app = init_service(App::new().configure(|config| configure(config, world.state.clone()))).await;
     for entry in routes::all().entries {
         let status = status(&app, request(&entry, Some(&world.reader))).await;
-        let above = matches!(entry.permission, Permission::Scope(role) if role > Role::Reader);
+        let above = match entry.permission {
+            Permission::Scope(role) => role > Role::Reader,
+            Permission::Capability => continue,
+            Permission::Public | Permission::Read => false,
+        };
         assert_eq!(status == StatusCode::FORBIDDEN, above, "{} {} answered {status}", entry.method, entry.path);
         assert!(!status.is_server_error(), "{} {} answered {status}", entry.method, entry.path);
     }
