@@ -14,7 +14,10 @@ pub struct Migrator;
 #[async_trait::async_trait]
 impl MigratorTrait for Migrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        vec![Box::new(Step { name: "m0001_registry", up: include_str!("m0001_registry.sql") })]
+        vec![
+            Box::new(Step { name: "m0001_registry", up: include_str!("m0001_registry.sql") }),
+            Box::new(Step { name: "m0003_git", up: include_str!("m0003_git.sql") }),
+        ]
     }
 }
 

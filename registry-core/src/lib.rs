@@ -23,6 +23,7 @@ mod revision;
 
 pub use access::{Caller, EVERY_NAMESPACE, IssuedToken, Member, NewToken, Role, TokenInfo, Visibility};
 pub use audit::{Access, AuditEntry, AuditReport, Checkpoint, Problem};
+pub use blob::git;
 pub use blob::{ByteRange, FileUpload, S3Settings, Storage, SweepReport, UploadState, UploadStatus};
 pub use catalog::{CatalogItem, CatalogQuery};
 pub use database::{connect, migrate, now_ms, pending_migrations, rfc3339};
@@ -37,4 +38,4 @@ pub use model::{ModelChange, ModelInfo, ModelKind, NamePeriod};
 pub use page::{DEFAULT_LIMIT, MAX_LIMIT, Page, PageRequest};
 pub use pipeline::{JobOutcome, MAX_SIGNATURE_BYTES, ProbeFile, ProbeTask, StageState, StageView, is_settled};
 pub use registry::{Opening, Registry, Settings};
-pub use revision::{Commit, Committed, Expected, Movement, Ref, RefKind, Revision};
+pub use revision::{Change, ChangeSet, Commit, Committed, Expected, Movement, Ref, RefKind, Revision};

@@ -1,6 +1,7 @@
 //! The HTTP server: state, routes, limits and life cycle.
 
 pub(crate) mod access;
+pub(crate) mod download;
 pub(crate) mod operations;
 mod patience;
 pub(crate) mod problem;

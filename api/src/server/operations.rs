@@ -1,7 +1,10 @@
 //! Health, metrics and the API's own documentation.
 
+use std::time::Duration;
+
 use actix_web::http::Method;
 use actix_web::{HttpResponse, web};
+use registry_core::{Error, JobState};
 use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa_swagger_ui::SwaggerUi;
@@ -11,6 +14,10 @@ use super::access::Permission;
 use super::problem::{Answer, Problem};
 use super::routes::RouteTable;
 use crate::openapi;
+
+/// How long database and store may take to answer. Balancers give up sooner than a pool of
+/// connections does.
+const READINESS_LIMIT: Duration = Duration::from_secs(5);
 
 pub(crate) fn routes(table: &mut RouteTable) {
     table.add(Method::GET, "/healthz", Permission::Public, healthz);
@@ -49,7 +56,8 @@ pub(crate) async fn healthz() -> HttpResponse {
 #[utoipa::path(get, path = "/readyz", tag = "operations", security(()),
     responses((status = 200, body = Health), (status = 503, body = Health)))]
 pub(crate) async fn readyz(state: web::Data<State>) -> HttpResponse {
-    match state.registry.check_ready().await {
+    let silent = || Err(Error::Internal(format!("no answer within {} s", READINESS_LIMIT.as_secs())));
+    match tokio::time::timeout(READINESS_LIMIT, state.registry.check_ready()).await.unwrap_or_else(|_| silent()) {
         Ok(()) => HttpResponse::Ok().json(health("ok")),
         Err(error) => {
             tracing::warn!(%error, "not ready");
@@ -62,7 +70,10 @@ pub(crate) async fn readyz(state: web::Data<State>) -> HttpResponse {
 #[utoipa::path(get, path = "/metrics", tag = "operations",
     responses((status = 200, content_type = "text/plain", body = String), (status = 401, body = Problem)))]
 pub(crate) async fn metrics_text(state: web::Data<State>) -> Answer {
-    for (job_state, number) in state.registry.job_counts().await? {
+    let counts = state.registry.job_counts().await?;
+    // A state without jobs has to fall back to zero.
+    for job_state in [JobState::Queued, JobState::Running, JobState::Dead].map(JobState::as_str) {
+        let number = counts.iter().find(|(name, _)| name == job_state).map_or(0, |(_, number)| *number);
         #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
         metrics::gauge!("weighhouse_jobs", "state" => job_state).set(number as f64);
     }

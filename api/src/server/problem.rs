@@ -1,7 +1,8 @@
 //! From errors to RFC 9457 problem documents: the one table of codes.
 //!
-//! Core errors know nothing of HTTP. Each gets a stable code, a status and a title here; the
-//! text of internal errors stays in the log, found by the `error_id` that the client is given.
+//! Core errors know nothing of HTTP. Each gets a stable code, a status and a title here. The
+//! text of internal errors stays in the log; the `error_id` that the client is given finds it,
+//! as it finds every other refusal.
 
 use actix_web::http::{StatusCode, header};
 use actix_web::{HttpResponse, ResponseError};
@@ -80,13 +81,15 @@ impl Failure {
         }
     }
 
-    /// The document, logged under its `error_id` when it is the server's fault.
+    /// The document. The log names its `error_id` beside the id of the request.
     pub(crate) fn problem(&self) -> Problem {
         let (status, code, title) = self.kind();
         let error_id = Uuid::now_v7().to_string();
         let internal = status.is_server_error() && status != StatusCode::INSUFFICIENT_STORAGE;
-        if internal {
+        if status.is_server_error() {
             tracing::error!(error_id, code, error = %self, details = ?self, "request failed");
+        } else {
+            tracing::info!(error_id, code, reason = %self, "request refused");
         }
         let detail = if internal { "The server's log has the details.".to_owned() } else { self.to_string() };
         let mut problem = Problem {

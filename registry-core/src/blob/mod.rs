@@ -4,6 +4,7 @@
 //! key no blob row names is invisible, which is why an upload can write straight to its
 //! final key and nothing is ever copied or renamed.
 
+pub mod git;
 mod read;
 mod staging;
 mod store;

@@ -69,14 +69,21 @@ impl Registry {
         files: &[FileSpec],
     ) -> Result<Vec<FileUpload>> {
         caller.require_writer(namespace)?;
+        files.iter().try_for_each(|file| self.check_size(file))?;
+        // Sessions before blobs: one that ends between the two look-ups is found as a blob.
+        let open = self.open_sessions(caller, namespace, files).await?;
         let usable = self.usable_blobs(caller, namespace, files).await?;
         let mut answered = BTreeMap::new();
         for file in files {
-            self.check_size(file)?;
-            if !answered.contains_key(&file.sha256) {
-                let stored = usable.get(&file.sha256).copied();
-                answered.insert(file.sha256.clone(), self.declare_upload(caller, namespace, file, stored).await?);
+            if answered.contains_key(&file.sha256) {
+                continue;
             }
+            let upload = match (usable.get(&file.sha256), open.get(&(file.sha256.clone(), file.size))) {
+                (Some(stored), _) => present(file, *stored)?,
+                (None, Some(session)) => session.clone().try_into()?,
+                (None, None) => self.create_session(caller, namespace, file).await?.try_into()?,
+            };
+            answered.insert(file.sha256.clone(), upload);
         }
         Ok(answered.into_values().collect())
     }
@@ -89,55 +96,28 @@ impl Registry {
         Ok(())
     }
 
-    async fn declare_upload(
+    /// The caller's sessions for `files`: of several for one, that which has received most.
+    async fn open_sessions(
         &self,
         caller: &Caller,
         namespace: &str,
-        file: &FileSpec,
-        stored: Option<u64>,
-    ) -> Result<FileUpload> {
-        let answer = |status, session, offset| FileUpload {
-            sha256: file.sha256.clone(),
-            size: file.size,
-            status,
-            session,
-            offset,
-        };
-        if let Some(stored) = stored {
-            if stored == file.size {
-                return Ok(answer(UploadStatus::Present, None, stored));
+        files: &[FileSpec],
+    ) -> Result<HashMap<(Sha256Digest, u64), upload_session::Model>> {
+        let mut open = HashMap::new();
+        for files in files.chunks(LOOKUP_ROWS) {
+            let rows = upload_session::Entity::find()
+                .filter(upload_session::Column::Namespace.eq(namespace))
+                .filter(upload_session::Column::Sha256.is_in(files.iter().map(|file| file.sha256.as_str())))
+                .filter(upload_session::Column::CreatedBy.eq(caller.subject()))
+                .filter(upload_session::Column::ExpiresAt.gt(now_ms()))
+                .order_by_asc(upload_session::Column::Received)
+                .all(&self.db)
+                .await?;
+            for row in rows {
+                open.insert((row.sha256.parse()?, size_u64(row.size)?), row);
             }
-            return Err(Error::invalid(&file.path, format!("the bytes of this digest are {stored} long")));
         }
-        let session = if let Some(session) = self.open_session(caller, namespace, file).await? {
-            session
-        } else {
-            // A session that ended since the blobs were looked up has become one.
-            let usable = self.usable_blobs(caller, namespace, std::slice::from_ref(file)).await?;
-            if let Some(stored) = usable.get(&file.sha256).filter(|stored| **stored == file.size) {
-                return Ok(answer(UploadStatus::Present, None, *stored));
-            }
-            self.create_session(caller, namespace, file).await?
-        };
-        let offset = Checkpoint::of(&session)?.received;
-        Ok(answer(UploadStatus::Upload, Some(session.id), offset))
-    }
-
-    async fn open_session(
-        &self,
-        caller: &Caller,
-        namespace: &str,
-        file: &FileSpec,
-    ) -> Result<Option<upload_session::Model>> {
-        Ok(upload_session::Entity::find()
-            .filter(upload_session::Column::Namespace.eq(namespace))
-            .filter(upload_session::Column::Sha256.eq(file.sha256.as_str()))
-            .filter(upload_session::Column::CreatedBy.eq(caller.subject()))
-            .filter(upload_session::Column::Size.eq(size_i64(file.size)?))
-            .filter(upload_session::Column::ExpiresAt.gt(now_ms()))
-            .order_by_desc(upload_session::Column::Received)
-            .one(&self.db)
-            .await?)
+        Ok(open)
     }
 
     /// The row is written before the first byte, so the sweeper finds whatever follows.
@@ -209,6 +189,43 @@ impl Registry {
             return Err(Error::NotFound(format!("upload {id}")));
         }
         outcome
+    }
+
+    /// Takes all bytes of one file at once, for clients that cannot resume. Where the namespace
+    /// has a right to them already, nothing is read.
+    pub async fn receive_whole<S>(&self, caller: &Caller, namespace: &str, file: &FileSpec, body: S) -> Result<()>
+    where
+        S: Stream<Item = std::io::Result<Bytes>>,
+    {
+        caller.require_writer(namespace)?;
+        self.check_size(file)?;
+        if self.holds(caller, namespace, file).await? {
+            return Ok(());
+        }
+        // A session of its own: another attempt that has not ended yet must not stand in the way.
+        let session = self.create_session(caller, namespace, file).await?;
+        let received = self.write_upload(caller, &session.id, 0, body).await;
+        match received {
+            Ok(state) if state.complete => Ok(()),
+            Ok(state) => {
+                self.drop_session(&session).await?;
+                Err(Error::Interrupted(state.offset))
+            }
+            Err(error) => {
+                self.drop_session(&session).await?;
+                Err(error)
+            }
+        }
+    }
+
+    /// Whether the namespace has a right to the file's bytes, at its size.
+    pub async fn holds(&self, caller: &Caller, namespace: &str, file: &FileSpec) -> Result<bool> {
+        let usable = self.usable_blobs(caller, namespace, std::slice::from_ref(file)).await?;
+        match usable.get(&file.sha256) {
+            None => Ok(false),
+            Some(stored) if *stored == file.size => Ok(true),
+            Some(stored) => Err(Error::invalid(&file.path, format!("the bytes of this digest are {stored} long"))),
+        }
     }
 
     async fn stream_into<S>(
@@ -354,6 +371,28 @@ impl Registry {
             }
         }
         Ok(usable)
+    }
+}
+
+fn present(file: &FileSpec, stored: u64) -> Result<FileUpload> {
+    if stored != file.size {
+        return Err(Error::invalid(&file.path, format!("the bytes of this digest are {stored} long")));
+    }
+    let (sha256, size) = (file.sha256.clone(), file.size);
+    Ok(FileUpload { sha256, size, status: UploadStatus::Present, session: None, offset: size })
+}
+
+impl TryFrom<upload_session::Model> for FileUpload {
+    type Error = Error;
+
+    fn try_from(session: upload_session::Model) -> Result<Self> {
+        Ok(Self {
+            sha256: session.sha256.parse()?,
+            size: size_u64(session.size)?,
+            status: UploadStatus::Upload,
+            offset: Checkpoint::of(&session)?.received,
+            session: Some(session.id),
+        })
     }
 }
 

@@ -16,6 +16,7 @@ pub mod catalog_term;
 pub mod catalog_verdict;
 pub mod decision;
 pub mod evidence;
+pub mod git_blob;
 pub mod job;
 pub mod live_decision;
 pub mod model;

@@ -59,6 +59,8 @@ impl Registry {
             return Err(Error::TooLarge { what: "the commit message".into(), limit: MAX_MESSAGE_BYTES as u64 });
         }
         self.check_blobs(caller, model, &commit.files).await?;
+        // Computed while the bytes are warm: a listing must not have to read every small file.
+        self.git_ids(&commit.files).await?;
         let content = identity::content_digest(&commit.files);
         let txn = begin(&self.db).await?;
         lock_model(&txn, &model.id).await?;

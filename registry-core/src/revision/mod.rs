@@ -1,8 +1,10 @@
 //! Revisions: immutable sets of files, and the refs that move over them.
 
+mod change;
 mod commit;
 mod refs;
 
+pub use change::{Change, ChangeSet};
 pub use commit::{Commit, Committed, Expected};
 pub use refs::{Movement, Ref, RefKind};
 
@@ -57,6 +59,11 @@ impl Registry {
         row.ok_or_else(|| Error::NotFound(format!("revision {name} of model {}", model.name)))?.try_into()
     }
 
+    /// The revision that a branch or tag points to, if there is one.
+    pub async fn find_ref(&self, model: &ModelInfo, kind: RefKind, name: &str) -> Result<Option<Revision>> {
+        refs::head(&self.db, &model.id, kind, name).await
+    }
+
     /// All files of a revision, sorted by path.
     pub async fn revision_files(&self, revision: &Revision) -> Result<Vec<FileSpec>> {
         files_of(&self.db, &revision.id).await
@@ -82,6 +89,35 @@ impl Registry {
         let rows = query.all(&self.db).await?;
         let revisions = rows.into_iter().map(Revision::try_from).collect::<Result<Vec<_>>>()?;
         Ok(Page::cut(revisions, page.limit, |revision| revision.id.clone()))
+    }
+
+    /// The revision and its ancestors by first parent, newest first. A cursor is the commit
+    /// that the page begins with.
+    pub async fn history(
+        &self,
+        model: &ModelInfo,
+        revision: &Revision,
+        page: &PageRequest,
+    ) -> Result<(Vec<Revision>, Option<CommitId>)> {
+        let start = match &page.cursor {
+            Some(cursor) => self.find_revision(model, cursor.parse::<CommitId>()?.as_str()).await?,
+            None => revision.clone(),
+        };
+        // `parents` is a JSON list of commits: the first one begins after `["`.
+        let query = "WITH RECURSIVE chain (id, parents, depth) AS ( \
+                     SELECT id, parents, 0 FROM revision WHERE id = ? UNION ALL \
+                     SELECT r.id, r.parents, c.depth + 1 FROM chain c JOIN revision r \
+                     ON r.model_id = ? AND r.commit_id = SUBSTR(c.parents, 3, 40) WHERE c.depth < ?) \
+                     SELECT r.* FROM chain c JOIN revision r ON r.id = c.id ORDER BY c.depth";
+        let values =
+            vec![start.id.into(), model.id.clone().into(), i64::try_from(page.limit).unwrap_or(i64::MAX).into()];
+        let statement = crate::database::sql(&self.db, query, values);
+        let rows = revision::Entity::find().from_raw_sql(statement).all(&self.db).await?;
+        let mut revisions = rows.into_iter().map(Revision::try_from).collect::<Result<Vec<_>>>()?;
+        let limit = usize::try_from(page.limit).unwrap_or(usize::MAX);
+        let next = revisions.get(limit).map(|revision| revision.commit.clone());
+        revisions.truncate(limit);
+        Ok((revisions, next))
     }
 
     /// Whether the caller may read some revision that holds these bytes.

@@ -1,0 +1,182 @@
+//! A commit stated as changes, as git and the Hub's clients state it.
+//!
+//! The whole content is computed from what the branch held and committed like any other. A
+//! client repeats its request when an answer was lost, and the same changes must not fail then
+//! because the first delivery made them already.
+
+use std::collections::BTreeMap;
+
+use super::commit::{Commit, Committed, Expected};
+use super::refs::{self, RefKind};
+use super::{Revision, files_of};
+use crate::access::Caller;
+use crate::error::{Error, Result};
+use crate::identity::{FileSpec, Sha256Digest};
+use crate::model::ModelInfo;
+use crate::registry::Registry;
+
+/// How often a commit is computed anew because another one came between.
+const ATTEMPTS: usize = 8;
+
+/// One change of a branch's content.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// A file that is new or replaces the one at its path.
+    Add(FileSpec),
+    /// A file with bytes that were uploaded or that the model holds already; their size is
+    /// looked up.
+    Link {
+        path: String,
+        sha256: Sha256Digest,
+    },
+    DeleteFile(String),
+    /// All files below a folder.
+    DeleteFolder(String),
+}
+
+/// Changes to become a branch's next revision.
+#[derive(Debug, Clone)]
+pub struct ChangeSet {
+    pub branch: String,
+    pub expected: Expected,
+    pub message: String,
+    pub changes: Vec<Change>,
+}
+
+impl Registry {
+    /// Commits changes. Without an expected parent they apply to wherever the branch is.
+    pub async fn commit_changes(&self, caller: &Caller, model: &ModelInfo, set: ChangeSet) -> Result<Committed> {
+        caller.require_writer(&model.name.namespace)?;
+        let set = ChangeSet { changes: self.resolve_links(caller, model, set.changes).await?, ..set };
+        for _ in 1..ATTEMPTS {
+            match self.try_changes(caller, model, &set).await {
+                Err(Error::RefMoved { .. }) if set.expected == Expected::Any => {}
+                other => return other,
+            }
+        }
+        self.try_changes(caller, model, &set).await
+    }
+
+    async fn try_changes(&self, caller: &Caller, model: &ModelInfo, set: &ChangeSet) -> Result<Committed> {
+        let head = refs::head(&self.db, &model.id, RefKind::Branch, &set.branch).await?;
+        if let (Some(head), Expected::Any) = (&head, &set.expected)
+            && self.is_repeated(caller, model, head, set).await?
+        {
+            return Ok(Committed { revision: head.clone(), created: false });
+        }
+        let (base, expected) = match (&set.expected, head) {
+            (Expected::At(commit), _) => {
+                (Some(self.find_revision(model, commit.as_str()).await?), set.expected.clone())
+            }
+            (Expected::Any, Some(head)) => (Some(head.clone()), Expected::At(head.commit)),
+            (Expected::Any | Expected::Absent, _) => (None, Expected::Absent),
+        };
+        let before = match &base {
+            Some(base) => files_of(&self.db, &base.id).await?,
+            None => Vec::new(),
+        };
+        let files = apply(before, &set.changes)?;
+        let commit = Commit { branch: set.branch.clone(), expected, message: set.message.clone(), files };
+        self.commit(caller, model, commit).await
+    }
+
+    /// Whether the head is what an earlier delivery of these changes made.
+    async fn is_repeated(&self, caller: &Caller, model: &ModelInfo, head: &Revision, set: &ChangeSet) -> Result<bool> {
+        if head.author != caller.subject() || head.message != set.message {
+            return Ok(false);
+        }
+        let before = match head.parents.first() {
+            Some(parent) => {
+                let parent = self.find_revision(model, parent.as_str()).await?;
+                files_of(&self.db, &parent.id).await?
+            }
+            None => Vec::new(),
+        };
+        let Ok(after) = apply(before, &set.changes) else { return Ok(false) };
+        Ok(after == files_of(&self.db, &head.id).await?)
+    }
+
+    async fn resolve_links(&self, caller: &Caller, model: &ModelInfo, changes: Vec<Change>) -> Result<Vec<Change>> {
+        let linked: Vec<FileSpec> = changes
+            .iter()
+            .filter_map(|change| match change {
+                Change::Link { path, sha256 } => Some(FileSpec { path: path.clone(), sha256: sha256.clone(), size: 0 }),
+                _ => None,
+            })
+            .collect();
+        if linked.is_empty() {
+            return Ok(changes);
+        }
+        let sizes = self.usable_blobs(caller, &model.name.namespace, &linked).await?;
+        changes
+            .into_iter()
+            .map(|change| match change {
+                Change::Link { path, sha256 } => match sizes.get(&sha256) {
+                    Some(size) => Ok(Change::Add(FileSpec { path, sha256, size: *size })),
+                    None => Err(Error::BlobMissing(sha256)),
+                },
+                other => Ok(other),
+            })
+            .collect()
+    }
+}
+
+/// The content after the changes, sorted by path.
+fn apply(before: Vec<FileSpec>, changes: &[Change]) -> Result<Vec<FileSpec>> {
+    let mut files: BTreeMap<String, FileSpec> = before.into_iter().map(|file| (file.path.clone(), file)).collect();
+    for change in changes {
+        match change {
+            Change::Add(file) => {
+                files.insert(file.path.clone(), file.clone());
+            }
+            Change::Link { path, .. } => return Err(Error::Internal(format!("{path} is not resolved"))),
+            Change::DeleteFile(path) => {
+                files.remove(path).ok_or_else(|| Error::NotFound(format!("file {path:?}")))?;
+            }
+            Change::DeleteFolder(path) => delete_folder(&mut files, path)?,
+        }
+    }
+    Ok(files.into_values().collect())
+}
+
+fn delete_folder(files: &mut BTreeMap<String, FileSpec>, path: &str) -> Result<()> {
+    let prefix = format!("{}/", path.trim_end_matches('/'));
+    let before = files.len();
+    files.retain(|path, _| !path.starts_with(&prefix));
+    if files.len() == before {
+        return Err(Error::NotFound(format!("folder {path:?}")));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(path: &str) -> FileSpec {
+        FileSpec { path: path.into(), sha256: Sha256Digest::of(path.as_bytes()), size: 1 }
+    }
+
+    fn paths(files: &[FileSpec]) -> Vec<&str> {
+        files.iter().map(|file| file.path.as_str()).collect()
+    }
+
+    #[test]
+    fn changes_apply_in_their_order() {
+        let before = vec![file("a"), file("d/x"), file("d/y"), file("dd")];
+        let changes = [
+            Change::DeleteFolder("d/".into()),
+            Change::Add(file("d/z")),
+            Change::DeleteFile("a".into()),
+            Change::Add(file("b")),
+        ];
+        assert_eq!(paths(&apply(before, &changes).unwrap()), ["b", "d/z", "dd"]);
+    }
+
+    #[test]
+    fn what_is_not_there_cannot_be_deleted() {
+        for change in [Change::DeleteFile("b".into()), Change::DeleteFolder("a".into())] {
+            assert!(matches!(apply(vec![file("a")], &[change]), Err(Error::NotFound(_))));
+        }
+    }
+}
