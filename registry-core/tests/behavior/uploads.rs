@@ -116,6 +116,29 @@ on_both_databases! {
         }
     }
 
+    async fn a_session_that_ends_while_its_file_is_declared_again_is_not_begun_anew(world: World) {
+        for seed in 0..30_u8 {
+            let bytes = [seed; 2000];
+            let files = [spec("shared", &bytes)];
+            let declare = || world.registry.declare_uploads(&world.admin, "acme", &files);
+            // Who declare at the same time may get a session each.
+            let (first, _) = tokio::join!(declare(), declare());
+            let id = first.unwrap()[0].session.clone().unwrap();
+            world.registry.write_upload(&world.admin, &id, 0, body(&bytes[..1000])).await.unwrap();
+            let (registry, caller) = (world.registry.clone(), world.admin.clone());
+            let rest =
+                tokio::spawn(async move { registry.write_upload(&caller, &id, 1000, body(&bytes[1000..])).await });
+            loop {
+                let declared = declare().await.unwrap().remove(0);
+                if declared.status == UploadStatus::Present {
+                    break;
+                }
+                assert_eq!(declared.offset, 1000, "acknowledged bytes are asked for again");
+            }
+            assert!(rest.await.unwrap().unwrap().complete);
+        }
+    }
+
     async fn two_connections_cannot_write_one_upload(world: World) {
         let bytes = vec![1_u8; 5000];
         let files = [spec("a", &bytes)];
