@@ -97,7 +97,7 @@ impl Worker {
     async fn work(&self, lease: &Lease) {
         let outcome = self.complete(lease).await;
         let result = match &outcome {
-            Ok(()) => "done",
+            Ok(ending) => ending,
             Err(Error::LeaseLost) => "lost",
             Err(_) => "failed",
         };
@@ -117,7 +117,8 @@ impl Worker {
         }
     }
 
-    async fn complete(&self, lease: &Lease) -> Result<(), Error> {
+    /// Keeps the lease alive around the job; says how it ended.
+    async fn complete(&self, lease: &Lease) -> Result<&'static str, Error> {
         let stop = Arc::new(AtomicBool::new(false));
         let heartbeat = tokio::spawn(heartbeat(self.clone(), lease.clone(), stop.clone()));
         let outcome = self.run_job(lease, &stop).await;
@@ -125,14 +126,14 @@ impl Worker {
         outcome
     }
 
-    async fn run_job(&self, lease: &Lease, stop: &Arc<AtomicBool>) -> Result<(), Error> {
-        let JobOutcome::Probe(task) = self.registry.run_job(lease).await? else { return Ok(()) };
+    async fn run_job(&self, lease: &Lease, stop: &Arc<AtomicBool>) -> Result<&'static str, Error> {
+        let JobOutcome::Probe(task) = self.registry.run_job(lease).await? else { return Ok("done") };
         let request = self.request(&task, stop.clone()).await?;
         let report = tokio::task::spawn_blocking(move || inference_probe::run(&request)).await?;
         if stop.load(Ordering::SeqCst) {
-            return self.registry.release_job(lease).await;
+            return self.registry.release_job(lease).await.map(|()| "released");
         }
-        self.registry.finish_probe(lease, &task, report).await
+        self.registry.finish_probe(lease, &task, report).await.map(|()| "done")
     }
 
     /// Opens the model's files for the child. Remote ones are staged into unlinked files first.

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::StreamExt;
 use object_store::aws::{AmazonS3, AmazonS3Builder};
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
@@ -11,6 +12,9 @@ use object_store::signer::Signer;
 use object_store::{ObjectStore, ObjectStoreExt};
 
 use crate::error::Result;
+
+/// What the check of the store asks for.
+const READINESS: &str = "weighhouse-readiness";
 
 /// Where bytes are kept.
 #[derive(Debug, Clone)]
@@ -102,12 +106,21 @@ impl BlobStore {
         Ok(Some(url.to_string()))
     }
 
-    /// Whether the store answers: reads an object that does not exist.
+    /// Whether the store can be used.
+    ///
+    /// A read of an object that does not exist would not tell: a store whose folder or bucket is
+    /// gone does not have it either. So the folder must take a file and the bucket be listed.
     pub(crate) async fn check(&self) -> Result<()> {
-        match self.objects.head(&self.path("weighhouse-readiness")).await {
-            Ok(_) | Err(object_store::Error::NotFound { .. }) => Ok(()),
-            Err(error) => Err(error.into()),
+        match &self.kind {
+            Kind::Local { folder } => {
+                let mut options = fs_err::tokio::OpenOptions::new();
+                options.write(true).create(true).open(folder.join(READINESS)).await?;
+            }
+            Kind::S3 { .. } => {
+                self.objects.list(Some(&self.path(READINESS))).next().await.transpose()?;
+            }
         }
+        Ok(())
     }
 
     /// A key that was never used before. Two leading hex digits keep local folders small.
