@@ -4,6 +4,7 @@
 //! test programs, or the one that `WEIGHHOUSE_BINARY` names. Each server has a data folder,
 //! a port and an administrator of its own, so tests run side by side.
 
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -134,9 +135,7 @@ impl Server {
         let (process, lines) = spawn(&data, "127.0.0.1:0", settings)?;
         let token = lines.iter().find_map(|line| line.find("hf_").and_then(|at| line.get(at..at + TOKEN_LENGTH)));
         let token = token.ok_or_else(|| io::Error::other("no first administrator's token"))?.to_owned();
-        let address = lines.iter().find_map(|line| line.rsplit_once("http://")).map(|(_, address)| address.to_owned());
-        let address = address.ok_or_else(|| io::Error::other("no address"))?;
-        Ok(Self { process, data, address, token })
+        Ok(Self { process, data, address: address(&lines)?, token })
     }
 
     pub fn url(&self) -> String {
@@ -156,6 +155,48 @@ impl Server {
     pub fn kill(&mut self) -> io::Result<ExitStatus> {
         self.process.kill()?;
         self.process.wait()
+    }
+
+    /// Starts another server on the same database, store and keys, with a data folder of its
+    /// own. `settings` must name these three.
+    ///
+    /// # Errors
+    ///
+    /// Where it does not start.
+    pub fn start_beside(&self, settings: &[&str]) -> io::Result<Self> {
+        let data = Folder::new()?;
+        let (process, lines) = spawn(&data, "127.0.0.1:0", settings)?;
+        Ok(Self { process, data, address: address(&lines)?, token: self.token.clone() })
+    }
+
+    /// What the server has logged so far, over all its starts.
+    ///
+    /// # Errors
+    ///
+    /// Where the log cannot be read.
+    #[expect(clippy::disallowed_methods, reason = "fs_err is a dependency")]
+    pub fn log(&self) -> io::Result<String> {
+        let path = self.data.join("server.log");
+        std::fs::read_to_string(&path).map_err(|error| named(&path, &error))
+    }
+
+    /// Asks the process to end, as a service manager does.
+    ///
+    /// # Errors
+    ///
+    /// Where the signal cannot be sent.
+    pub fn terminate(&self) -> io::Result<()> {
+        let sent = Command::new("kill").arg("-TERM").arg(self.process.id().to_string()).status()?;
+        if sent.success() { Ok(()) } else { Err(io::Error::other("the signal was not sent")) }
+    }
+
+    /// How the process ended; none while it runs.
+    ///
+    /// # Errors
+    ///
+    /// Where the system does not say.
+    pub fn ended(&mut self) -> io::Result<Option<ExitStatus>> {
+        self.process.try_wait()
     }
 
     /// Starts the server again where it was.
@@ -190,22 +231,64 @@ impl Server {
     ///
     /// Where the server does not answer.
     pub fn request(&self, method: &str, path: &str, body: &str) -> io::Result<(u16, String)> {
+        let authorization = format!("Authorization: Bearer {}", self.token);
+        let answer = self.ask(method, path, &[&authorization, "Content-Type: application/json"], body)?;
+        Ok((answer.status, answer.body))
+    }
+
+    /// Sends one request with exactly these headers, beside those that HTTP needs.
+    ///
+    /// # Errors
+    ///
+    /// Where the server does not answer.
+    pub fn ask(&self, method: &str, path: &str, headers: &[&str], body: &str) -> io::Result<Answer> {
+        let mut connection = self.open_request(method, path, headers, body.len())?;
+        connection.write_all(body.as_bytes())?;
+        Answer::read(connection)
+    }
+
+    /// Sends the head of a request whose body of `length` bytes is the caller's to send.
+    ///
+    /// # Errors
+    ///
+    /// Where the server cannot be reached.
+    pub fn open_request(&self, method: &str, path: &str, headers: &[&str], length: usize) -> io::Result<TcpStream> {
         let mut connection = TcpStream::connect(&self.address)?;
         connection.set_read_timeout(Some(PATIENCE))?;
+        let headers: String = headers.iter().flat_map(|header| [header, "\r\n"]).collect();
         write!(
             connection,
-            "{method} {path} HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer {}\r\nConnection: close\r\n\
-             Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
-            self.address,
-            self.token,
-            body.len()
+            "{method} {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n{headers}Content-Length: {length}\r\n\r\n",
+            self.address
         )?;
+        Ok(connection)
+    }
+}
+
+/// A complete answer whose body is text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    pub status: u16,
+    /// Names in lower case.
+    pub headers: BTreeMap<String, String>,
+    pub body: String,
+}
+
+impl Answer {
+    /// Reads what comes until the server closes the connection.
+    ///
+    /// # Errors
+    ///
+    /// Where it is no answer.
+    pub fn read(mut connection: TcpStream) -> io::Result<Self> {
         let mut answer = String::new();
         connection.read_to_string(&mut answer)?;
         let unreadable = || io::Error::other(format!("not an answer: {answer}"));
         let (head, body) = answer.split_once("\r\n\r\n").ok_or_else(unreadable)?;
         let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).ok_or_else(unreadable)?;
-        Ok((status, body.to_owned()))
+        let header =
+            |line: &str| Some(line.split_once(": ")?).map(|(name, value)| (name.to_lowercase(), value.to_owned()));
+        Ok(Self { status, headers: head.lines().filter_map(header).collect(), body: body.to_owned() })
     }
 }
 
@@ -213,6 +296,12 @@ impl Drop for Server {
     fn drop(&mut self) {
         let _ = self.kill();
     }
+}
+
+/// Where a server says that it listens.
+fn address(lines: &[String]) -> io::Result<String> {
+    let address = lines.iter().find_map(|line| line.rsplit_once("http://")).map(|(_, address)| address.to_owned());
+    address.ok_or_else(|| io::Error::other("no address"))
 }
 
 /// Starts the process and reads what it prints until it listens.
