@@ -74,8 +74,8 @@ fn start_command(data: &Path) -> Command {
 /// Whether a server starts there and is ready.
 fn serves(data: &Path) -> bool {
     let mut server = start_command(data).stdout(Stdio::piped()).spawn().unwrap();
-    let lines = BufReader::new(server.stdout.take().unwrap()).lines().map_while(Result::ok);
-    let address = lines.filter_map(|line| line.split_once("listens on http://").map(|(_, at)| at.to_owned())).next();
+    let mut lines = BufReader::new(server.stdout.take().unwrap()).lines().map_while(Result::ok);
+    let address = lines.find_map(|line| line.split_once("listens on http://").map(|(_, at)| at.to_owned()));
     let ready = address.is_some_and(|address| {
         Api { address, token: String::new() }.get("/readyz").is_ok_and(|answer| answer.is_success())
     });
