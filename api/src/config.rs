@@ -19,7 +19,7 @@ use serde::Deserialize;
 pub use keys::{KEYS, Key};
 pub use layers::ConfigArguments;
 pub use show::{Origin, OriginKind, Setting, render_text};
-pub use values::{LogFormat, S3Storage, Secret, Storage, TrustedKey};
+pub use values::{LogFormat, Network, S3Storage, Secret, Storage, TrustedKey};
 
 /// The validated configuration of one process. What each value means stands in [`KEYS`].
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -30,6 +30,7 @@ pub struct Config {
     pub storage: Storage,
     pub server: Server,
     pub upload: Upload,
+    pub xet: Xet,
     pub worker: Worker,
     pub probe: Probe,
     pub gate: Gate,
@@ -51,6 +52,7 @@ pub struct Server {
     pub public_url: String,
     pub environment: String,
     pub anonymous_read: bool,
+    pub trusted_proxies: Vec<Network>,
     pub workers: usize,
     pub shutdown_grace_seconds: u64,
     pub silence_seconds: u64,
@@ -61,6 +63,13 @@ pub struct Server {
 pub struct Upload {
     pub session_ttl_hours: u64,
     pub max_file_bytes: u64,
+    pub multipart_bytes: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Xet {
+    pub xorb_grace_days: u64,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]

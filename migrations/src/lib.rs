@@ -16,6 +16,7 @@ impl MigratorTrait for Migrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
         vec![
             Box::new(Step { name: "m0001_registry", up: include_str!("m0001_registry.sql") }),
+            Box::new(Step { name: "m0002_xet", up: include_str!("m0002_xet.sql") }),
             Box::new(Step { name: "m0003_git", up: include_str!("m0003_git.sql") }),
         ]
     }

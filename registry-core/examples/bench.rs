@@ -42,6 +42,7 @@ async fn open(url: &str, folder: &tempfile::TempDir) -> Registry {
             default_environment: "development".into(),
             max_file_bytes: 1 << 30,
             upload_session_ttl_ms: 3_600_000,
+            xet_xorb_grace_ms: 3_600_000,
             lease_ms: 60_000,
             trusted_keys: Vec::new(),
             probe_version: "bench".into(),

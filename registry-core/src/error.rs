@@ -36,6 +36,8 @@ pub enum Error {
     TagReused(String),
     #[error("the bytes of {0} have not been uploaded by this namespace; start an upload for them first")]
     BlobMissing(Sha256Digest),
+    #[error("xorb {0} is missing: this namespace has not uploaded it; upload it first")]
+    XorbMissing(String),
     #[error("the upload is at offset {current}, not at {requested}; continue from there")]
     OffsetMismatch { current: u64, requested: u64 },
     #[error("the uploaded bytes have SHA-256 {actual}, but {expected} was declared; the upload was discarded")]

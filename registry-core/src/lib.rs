@@ -7,6 +7,7 @@ mod access;
 mod audit;
 mod blob;
 mod capability;
+mod card;
 mod catalog;
 mod database;
 mod entity;
@@ -24,7 +25,11 @@ mod revision;
 pub use access::{Caller, EVERY_NAMESPACE, IssuedToken, Member, NewToken, Role, TokenInfo, Visibility};
 pub use audit::{Access, AuditEntry, AuditReport, Checkpoint, Problem};
 pub use blob::git;
-pub use blob::{ByteRange, FileUpload, S3Settings, Storage, SweepReport, UploadState, UploadStatus};
+pub use blob::{
+    ByteRange, FileUpload, Reconstruction, ReconstructionTerm, S3Settings, ShardOutcome, ShardProgress, Spool,
+    SpooledFile, Storage, SweepReport, UploadState, UploadStatus, XetHash,
+};
+pub use card::CardOpinion;
 pub use catalog::{CatalogItem, CatalogQuery};
 pub use database::{connect, migrate, now_ms, pending_migrations, rfc3339};
 pub use error::{Error, Result};

@@ -22,6 +22,9 @@ pub struct Settings {
     pub max_file_bytes: u64,
     /// How long an upload may rest before the sweeper removes it, in milliseconds.
     pub upload_session_ttl_ms: i64,
+    /// How long a xorb that no blob refers to stays after its last use, in milliseconds. Clients
+    /// remember what they sent for three weeks.
+    pub xet_xorb_grace_ms: i64,
     /// How long a worker may be silent before its job is given to another, in milliseconds.
     pub lease_ms: i64,
     /// Keys whose signatures count.

@@ -37,6 +37,8 @@ pub(super) fn serve(arguments: &ConfigArguments) -> Result<ExitCode, CliError> {
             registry,
             anonymous_read: config.server.anonymous_read,
             public_url: config.server.public_url.clone(),
+            trusted_proxies: config.server.trusted_proxies.clone(),
+            multipart_bytes: config.upload.multipart_bytes,
             metrics: server::init_metrics().map_err(|error| CliError::Usage(error.to_string()))?,
             silence: Duration::from_secs(config.server.silence_seconds),
         });
@@ -167,12 +169,14 @@ fn storage(config: &Config) -> Storage {
 
 fn settings(config: &Config) -> Result<Settings, CliError> {
     let hours = i64::try_from(config.upload.session_ttl_hours).unwrap_or(i64::MAX / 3_600_000);
+    let days = i64::try_from(config.xet.xorb_grace_days).unwrap_or(i64::MAX / 86_400_000);
     let lease = i64::try_from(config.worker.lease_seconds).unwrap_or(i64::MAX / 1000);
     let limits = worker::limits(config);
     Ok(Settings {
         default_environment: config.server.environment.clone(),
         max_file_bytes: config.upload.max_file_bytes,
         upload_session_ttl_ms: hours.saturating_mul(3_600_000),
+        xet_xorb_grace_ms: days.saturating_mul(86_400_000),
         lease_ms: lease.saturating_mul(1000),
         trusted_keys: trusted_keys(config)?,
         probe_version: inference_probe::VERSION.to_owned(),

@@ -13,6 +13,8 @@ pub enum Kind {
     },
     /// As text: `NAME=PATH`, separated by commas.
     TrustedKeys,
+    /// As text: addresses with an optional `/` and prefix length, separated by commas.
+    Networks,
 }
 
 /// How much of a value may be shown.
@@ -59,7 +61,7 @@ impl Key {
 }
 
 use DefaultValue::{Absent, Derived, Fixed};
-use Kind::{Flag, Text, TrustedKeys};
+use Kind::{Flag, Networks, Text, TrustedKeys};
 
 pub(super) const VARIABLE_PREFIX: &str = "WEIGHHOUSE_";
 
@@ -103,6 +105,12 @@ pub const KEYS: &[Key] = &[
         Derived,
         "Whether public models are readable without a token; by default only on a loopback address.",
     ),
+    key(
+        "server.trusted_proxies",
+        Networks,
+        Fixed(""),
+        "Proxies (addresses or networks) whose X-Forwarded-Host, -Proto and -Prefix are believed.",
+    ),
     integer("server.workers", 1, 1024, Derived, "Threads that serve requests; by default one for each core."),
     integer(
         "server.shutdown_grace_seconds",
@@ -120,6 +128,20 @@ pub const KEYS: &[Key] = &[
     ),
     integer("upload.session_ttl_hours", 1, 24 * 365, Fixed("24"), "How long an unfinished upload can be resumed."),
     integer("upload.max_file_bytes", 1, 1 << 50, Fixed("549755813888"), "Largest file that is accepted."),
+    integer(
+        "xet.xorb_grace_days",
+        22,
+        3650,
+        Fixed("30"),
+        "How long chunks that no file refers to stay after their last use; clients remember theirs for three weeks.",
+    ),
+    integer(
+        "upload.multipart_bytes",
+        1 << 20,
+        1 << 40,
+        Fixed("268435456"),
+        "Larger files come in parts of this size from Git LFS clients that know parts.",
+    ),
     key("worker.enabled", Flag, Fixed("true"), "Whether `serve` also runs the pipeline's jobs."),
     integer("worker.concurrency", 1, 256, Fixed("2"), "Jobs that one process runs at once."),
     integer("worker.poll_milliseconds", 10, 60_000, Fixed("500"), "Pause before an idle worker looks for jobs again."),

@@ -33,6 +33,7 @@ async fn world(anonymous_read: bool) -> World {
             default_environment: "development".into(),
             max_file_bytes: 1 << 20,
             upload_session_ttl_ms: 60_000,
+            xet_xorb_grace_ms: days.saturating_mul(86_400_000),
             lease_ms: 60_000,
             trusted_keys: Vec::new(),
             probe_version: "test".into(),
@@ -54,8 +55,15 @@ async fn world(anonymous_read: bool) -> World {
     let reader = registry.issue_token(&caller, new).await.unwrap().secret;
     let metrics = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder().handle();
     let public_url = "http://registry.example.org".to_owned();
-    let state =
-        web::Data::new(State { registry, anonymous_read, public_url, metrics, silence: Duration::from_mins(1) });
+    let state = web::Data::new(State {
+        registry,
+        anonymous_read,
+        public_url,
+        trusted_proxies: Vec::new(),
+        multipart_bytes: 1 << 20,
+        metrics,
+        silence: Duration::from_mins(1),
+    });
     World { state, admin, reader, _folder: folder }
 }
 
@@ -130,7 +138,8 @@ async fn an_api_token_opens_no_route_that_needs_a_capability() {
 async fn a_wrong_token_opens_no_route_that_needs_one() {
     let world = world(true).await;
     let app = init_service(App::new().configure(|config| configure(config, world.state.clone()))).await;
-    let asks_for_a_token = |entry: &&routes::Entry| !matches!(entry.permission, Permission::Public | Permission::Capability);
+    let asks_for_a_token =
+        |entry: &&routes::Entry| !matches!(entry.permission, Permission::Public | Permission::Capability);
     for entry in routes::all().entries.iter().filter(asks_for_a_token) {
         let status = status(&app, request(entry, Some("hf_0000"))).await;
         assert_eq!(status, StatusCode::UNAUTHORIZED, "{} {}", entry.method, entry.path);

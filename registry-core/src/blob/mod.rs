@@ -5,17 +5,21 @@
 //! final key and nothing is ever copied or renamed.
 
 pub mod git;
+mod inline;
 mod read;
 mod staging;
 mod store;
 mod sweep;
 mod upload;
+mod xet;
 
+pub use inline::{Spool, SpooledFile};
 pub use read::ByteRange;
 pub(crate) use store::BlobStore;
 pub use store::{S3Settings, Storage};
 pub use sweep::SweepReport;
 pub use upload::{FileUpload, UploadState, UploadStatus};
+pub use xet::{Reconstruction, ReconstructionTerm, ShardOutcome, ShardProgress, XetHash};
 
 use sea_orm::ConnectionTrait;
 
@@ -29,12 +33,15 @@ use crate::identity::Sha256Digest;
 pub(crate) enum Layout {
     /// One object at this key.
     Whole { storage_key: String },
+    /// Terms over xorbs.
+    Chunked,
 }
 
 impl Layout {
     pub(crate) fn of(row: &blob::Model) -> Result<Self> {
         match (row.layout.as_str(), &row.storage_key) {
             ("whole", Some(storage_key)) => Ok(Self::Whole { storage_key: storage_key.clone() }),
+            ("chunked", None) => Ok(Self::Chunked),
             (layout, _) => Err(Error::LayoutUnsupported(layout.to_owned())),
         }
     }

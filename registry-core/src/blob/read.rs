@@ -16,6 +16,7 @@ use verifier::ReadAt;
 
 use super::Layout;
 use super::store::{BlobStore, Kind};
+use super::xet::ChunkedReader;
 use crate::entity::blob;
 use crate::error::{Error, Result};
 use crate::identity::Sha256Digest;
@@ -41,12 +42,23 @@ impl Registry {
         digest: &Sha256Digest,
         range: ByteRange,
     ) -> Result<BoxStream<'static, io::Result<Bytes>>> {
-        let Layout::Whole { storage_key } = self.layout(digest).await?;
+        match self.layout(digest).await? {
+            Layout::Whole { storage_key } => self.stream_object(&storage_key, range).await,
+            Layout::Chunked => Ok(self.stream_chunked(digest, range)),
+        }
+    }
+
+    /// Streams a range of an object.
+    pub(super) async fn stream_object(
+        &self,
+        storage_key: &str,
+        range: ByteRange,
+    ) -> Result<BoxStream<'static, io::Result<Bytes>>> {
         let options = GetOptions { range: Some(GetRange::Bounded(range.start..range.end)), ..GetOptions::default() };
         if range.start == range.end {
             return Ok(futures::stream::empty().boxed());
         }
-        let found = self.blobs.objects.get_opts(&self.blobs.path(&storage_key), options).await?;
+        let found = self.blobs.objects.get_opts(&self.blobs.path(storage_key), options).await?;
         Ok(match found.payload {
             GetResultPayload::File(file, _) => stream_file(file, range),
             GetResultPayload::Stream(stream) => stream.map(|chunk| chunk.map_err(io::Error::other)).boxed(),
@@ -56,25 +68,27 @@ impl Registry {
     /// Random access to a blob from a blocking thread.
     pub async fn blob_reader(&self, digest: &Sha256Digest) -> Result<Box<dyn ReadAt>> {
         let row = self.blob_row(digest).await?;
-        let Layout::Whole { storage_key } = Layout::of(&row)?;
+        let size = u64::try_from(row.size).map_err(|_| Error::Corrupt("negative size".into()))?;
+        let Layout::Whole { storage_key } = Layout::of(&row)? else {
+            return Ok(Box::new(ChunkedReader::new(self, digest, size)));
+        };
         match &self.blobs.kind {
-            Kind::Local { folder } => {
-                let size = u64::try_from(row.size).map_err(|_| Error::Corrupt("negative size".into()))?;
-                Ok(Box::new(LocalReader { path: folder.join(&storage_key), size }))
-            }
-            Kind::S3 { .. } => Ok(Box::new(ObjectReader::new(&self.blobs, &storage_key, row.size)?)),
+            Kind::Local { folder } => Ok(Box::new(LocalReader { path: folder.join(&storage_key), size })),
+            Kind::S3 { .. } => Ok(Box::new(ObjectReader::new(&self.blobs, &storage_key, size))),
         }
     }
 
-    /// A URL that serves the blob without this server; none on a local store.
+    /// A URL that serves the blob without this server; none on a local store or for a blob in
+    /// chunks.
     pub async fn presigned_blob(&self, digest: &Sha256Digest, seconds: u64) -> Result<Option<String>> {
-        let Layout::Whole { storage_key } = self.layout(digest).await?;
+        let Layout::Whole { storage_key } = self.layout(digest).await? else { return Ok(None) };
         self.blobs.presigned_get(&storage_key, std::time::Duration::from_secs(seconds)).await
     }
 
-    /// The local file of a blob, to hand its descriptor to the probe; none on a remote store.
+    /// The local file of a blob, to hand its descriptor to the probe; none on a remote store or
+    /// for a blob in chunks.
     pub async fn local_file(&self, digest: &Sha256Digest) -> Result<Option<File>> {
-        let Layout::Whole { storage_key } = self.layout(digest).await?;
+        let Layout::Whole { storage_key } = self.layout(digest).await? else { return Ok(None) };
         let Kind::Local { folder } = &self.blobs.kind else { return Ok(None) };
         let (file, _) = fs_err::File::open(folder.join(storage_key))?.into_parts();
         Ok(Some(file))
@@ -146,14 +160,14 @@ struct ObjectReader {
 }
 
 impl ObjectReader {
-    fn new(store: &BlobStore, storage_key: &str, size: i64) -> Result<Self> {
-        Ok(Self {
+    fn new(store: &BlobStore, storage_key: &str, size: u64) -> Self {
+        Self {
             objects: store.objects.clone(),
             path: store.path(storage_key),
-            size: u64::try_from(size).map_err(|_| Error::Corrupt("negative size".into()))?,
+            size,
             runtime: tokio::runtime::Handle::current(),
             block: Mutex::new((0, Bytes::new())),
-        })
+        }
     }
 
     /// The block that holds `offset`, from memory or from the store.

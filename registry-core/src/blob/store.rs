@@ -11,6 +11,7 @@ use object_store::path::Path;
 use object_store::signer::Signer;
 use object_store::{ObjectStore, ObjectStoreExt};
 
+use super::xet::IndexCache;
 use crate::error::Result;
 
 /// What the check of the store asks for.
@@ -42,6 +43,7 @@ pub struct S3Settings {
 pub(crate) struct BlobStore {
     pub(super) objects: Arc<dyn ObjectStore>,
     pub(super) kind: Kind,
+    pub(super) indexes: IndexCache,
     prefix: String,
 }
 
@@ -63,7 +65,12 @@ impl BlobStore {
     fn open_local(folder: PathBuf) -> Result<Self> {
         fs_err::create_dir_all(&folder)?;
         let objects = LocalFileSystem::new_with_prefix(&folder)?.with_fsync(true);
-        Ok(Self { objects: Arc::new(objects), kind: Kind::Local { folder }, prefix: String::new() })
+        Ok(Self {
+            objects: Arc::new(objects),
+            kind: Kind::Local { folder },
+            indexes: IndexCache::default(),
+            prefix: String::new(),
+        })
     }
 
     fn open_s3(settings: &S3Settings) -> Result<Self> {
@@ -79,7 +86,7 @@ impl BlobStore {
         }
         let bucket = Arc::new(builder.build()?);
         let prefix = settings.prefix.trim_matches('/').to_owned();
-        Ok(Self { objects: bucket.clone(), kind: Kind::S3 { bucket }, prefix })
+        Ok(Self { objects: bucket.clone(), kind: Kind::S3 { bucket }, indexes: IndexCache::default(), prefix })
     }
 
     /// The object's path for a storage key.

@@ -18,11 +18,13 @@ const BATCH: u64 = 100;
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct SweepReport {
     pub sessions_removed: u64,
+    /// Objects of xorbs that never were complete, or that nobody used for long.
+    pub xorbs_removed: u64,
     pub failures: u64,
 }
 
 impl Registry {
-    /// Removes expired upload sessions with their bytes.
+    /// Removes expired upload sessions with their bytes, and xorbs whose time is up.
     pub async fn sweep_uploads(&self) -> Result<SweepReport> {
         let expired = upload_session::Entity::find()
             .filter(upload_session::Column::ExpiresAt.lte(now_ms()))
@@ -39,6 +41,9 @@ impl Registry {
                 }
             }
         }
+        let (removed, failed) = self.sweep_xorbs().await?;
+        report.xorbs_removed = removed;
+        report.failures += failed;
         Ok(report)
     }
 }

@@ -213,6 +213,7 @@ pub(crate) fn settings() -> Settings {
         default_environment: "development".into(),
         max_file_bytes: 1 << 30,
         upload_session_ttl_ms: 3_600_000,
+        xet_xorb_grace_ms: 3_600_000,
         lease_ms: 60_000,
         trusted_keys: Vec::new(),
         probe_version: "test-probe".into(),
