@@ -4,8 +4,8 @@
 
 pub mod cli;
 pub mod config;
-pub mod openapi;
 mod hf;
+pub mod openapi;
 mod server;
 mod ui;
 pub mod v1;

@@ -48,7 +48,7 @@ impl Gate {
     }
 
     /// The stated use over the environment's default.
-    fn complete_use(&self, environment: &str, stated: &Use) -> Result<Use> {
+    pub(crate) fn complete_use(&self, environment: &str, stated: &Use) -> Result<Use> {
         stated.check().map_err(|error| Error::invalid("use", error.to_string()))?;
         let data = self.policy.environment(environment);
         let data = data.map_err(|error| Error::invalid("environment", error.to_string()))?;

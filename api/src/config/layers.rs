@@ -13,6 +13,7 @@ use figment::{Figment, Metadata, Profile, Provider};
 use super::ConfigError;
 use super::keys::{DefaultValue, Exposure, KEYS, Key, Kind, VARIABLE_PREFIX};
 use super::show::{Origin, OriginKind};
+use super::values::Network;
 
 /// A configuration file is a page or two; what is larger is a mistake.
 const LARGEST_FILE: u64 = 1 << 20;
@@ -138,12 +139,17 @@ fn parse(kind: Kind, text: &str) -> Option<Value> {
         Kind::Text => Some(Value::from(text)),
         Kind::Flag => text.parse::<bool>().ok().map(Value::from),
         Kind::Integer { .. } => text.parse::<u64>().ok().map(Value::from),
+        Kind::Networks => items(text).map(network).collect::<Option<Vec<_>>>().map(Value::from),
         Kind::TrustedKeys => items(text).map(trusted_key).collect::<Option<Vec<_>>>().map(Value::from),
     }
 }
 
 fn items(text: &str) -> impl Iterator<Item = &str> {
     text.split(',').map(str::trim).filter(|item| !item.is_empty())
+}
+
+fn network(item: &str) -> Option<Value> {
+    item.parse::<Network>().is_ok().then(|| Value::from(item))
 }
 
 fn trusted_key(item: &str) -> Option<Value> {
@@ -157,6 +163,7 @@ fn expected(kind: Kind) -> String {
         Kind::Text => "text".to_owned(),
         Kind::Flag => "true or false".to_owned(),
         Kind::Integer { least, most } => format!("an integer from {least} to {most}"),
+        Kind::Networks => "addresses, such as 10.0.0.1 or 10.0.0.0/8, separated by commas".to_owned(),
         Kind::TrustedKeys => "NAME=PATH pairs separated by commas".to_owned(),
     }
 }

@@ -1,8 +1,11 @@
 //! Types of single values that check themselves while they are read.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::path::PathBuf;
+use std::str::FromStr;
 
+use ipnet::IpNet;
 use serde::Deserialize;
 
 /// A value that must not reach a log: formatting shows nothing of it.
@@ -102,6 +105,34 @@ pub struct TrustedKey {
     pub name: String,
     /// A PEM file with the public key.
     pub path: PathBuf,
+}
+
+/// Addresses of machines: one, or a network in CIDR notation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Network(IpNet);
+
+impl Network {
+    pub fn contains(&self, address: IpAddr) -> bool {
+        self.0.contains(&address.to_canonical())
+    }
+}
+
+impl FromStr for Network {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let parsed = text.parse().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
+        parsed.map(Self).map_err(|_| format!("{text:?} is not an address or a network such as 10.0.0.0/8"))
+    }
+}
+
+impl TryFrom<String> for Network {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
 }
 
 /// How log lines look.

@@ -14,6 +14,8 @@ use crate::server::problem::Failure;
 
 const ERROR_CODE: HeaderName = HeaderName::from_static("x-error-code");
 const ERROR_MESSAGE: HeaderName = HeaderName::from_static("x-error-message");
+/// Where Git LFS looks for how to authenticate.
+const LFS_AUTHENTICATE: HeaderName = HeaderName::from_static("lfs-authenticate");
 /// The commit that a revision's name led to.
 pub(super) const REPO_COMMIT: HeaderName = HeaderName::from_static("x-repo-commit");
 
@@ -84,6 +86,10 @@ impl Refusal {
         Self { commit: Some(commit.clone()), ..self }
     }
 
+    pub(super) fn is_not_found(&self) -> bool {
+        matches!(self.failure, Failure::Core(Error::NotFound(_)))
+    }
+
     fn code(&self) -> Option<&'static str> {
         match &self.failure {
             // One that was deleted, or whose name another model has now, is as good as never there.
@@ -135,13 +141,15 @@ impl ResponseError for Refusal {
         match &self.failure {
             Failure::Unauthenticated(_) => {
                 response.insert_header((header::WWW_AUTHENTICATE, "Bearer realm=\"weighhouse\""));
+                response.insert_header((LFS_AUTHENTICATE, "Basic realm=\"weighhouse\""));
             }
             Failure::Range(size) => {
                 response.insert_header((header::CONTENT_RANGE, format!("bytes */{size}")));
             }
             Failure::Core(_) | Failure::Request(..) => {}
         }
-        response.json(json!({ "error": message, "error_id": problem.error_id }))
+        // Git LFS shows `message`.
+        response.json(json!({ "error": message, "message": message, "error_id": problem.error_id }))
     }
 }
 

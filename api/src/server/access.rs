@@ -9,6 +9,8 @@ use actix_web::dev::{Payload, ServiceRequest, ServiceResponse};
 use actix_web::http::header;
 use actix_web::middleware::Next;
 use actix_web::{FromRequest, HttpMessage, HttpRequest, ResponseError, web};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use registry_core::{Caller, Role};
 
 use super::State;
@@ -114,11 +116,16 @@ fn presented_token(request: &ServiceRequest) -> Result<Option<String>, Failure> 
     let Some(value) = request.headers().get(header::AUTHORIZATION) else {
         return Ok(request.cookie(SESSION_COOKIE).map(|cookie| cookie.value().to_owned()));
     };
-    let token = value.to_str().ok().and_then(|text| text.strip_prefix("Bearer ")).map(str::trim);
-    match token {
-        Some(token) => Ok(Some(token.to_owned())),
-        None => Err(Failure::Unauthenticated("The Authorization header must be of the form: Bearer hf_…")),
-    }
+    let value = value.to_str().ok();
+    let bearer = value.and_then(|text| text.strip_prefix("Bearer ")).map(|token| token.trim().to_owned());
+    let token = bearer.or_else(|| value.and_then(|text| text.strip_prefix("Basic ")).and_then(basic_password));
+    token.map(Some).ok_or(Failure::Unauthenticated("The Authorization header must be of the form: Bearer hf_…"))
+}
+
+/// Programs that know only users and passwords, such as Git LFS, send the token as password.
+fn basic_password(credentials: &str) -> Option<String> {
+    let decoded = String::from_utf8(STANDARD.decode(credentials.trim()).ok()?).ok()?;
+    decoded.split_once(':').map(|(_, password)| password.to_owned()).filter(|password| !password.is_empty())
 }
 
 fn check(state: &State, permission: Permission, caller: &Caller) -> Result<(), Failure> {

@@ -2,6 +2,7 @@
 
 pub(crate) mod access;
 pub(crate) mod download;
+pub(crate) mod mount;
 pub(crate) mod operations;
 mod patience;
 pub(crate) mod problem;
@@ -10,7 +11,7 @@ mod telemetry;
 #[cfg(test)]
 mod tests;
 
-use std::net::TcpListener;
+use std::net::{IpAddr, TcpListener};
 use std::time::Duration;
 
 use actix_web::error::JsonPayloadError;
@@ -22,7 +23,7 @@ use registry_core::Registry;
 pub(crate) use telemetry::init_metrics;
 
 use self::problem::Failure;
-use crate::config::Config;
+use crate::config::{Config, Network};
 
 /// Largest JSON document, in bytes: a commit of 100,000 files fits.
 const MAX_JSON_BYTES: usize = 64 << 20;
@@ -34,9 +35,19 @@ pub(crate) struct State {
     pub(crate) anonymous_read: bool,
     /// Without a slash at its end.
     pub(crate) public_url: String,
+    /// Whose word about the client's own request counts.
+    pub(crate) trusted_proxies: Vec<Network>,
+    /// Larger files are taken in parts of this many bytes from clients that offer it.
+    pub(crate) multipart_bytes: u64,
     pub(crate) metrics: metrics_exporter_prometheus::PrometheusHandle,
     /// How long a peer may send or take nothing in the middle of a request.
     pub(crate) silence: Duration,
+}
+
+impl State {
+    pub(crate) fn trusts_proxy(&self, peer: IpAddr) -> bool {
+        self.trusted_proxies.iter().any(|network| network.contains(peer))
+    }
 }
 
 /// Serves until the returned handle is told to stop.
@@ -49,6 +60,7 @@ pub(crate) fn start(
     let server = HttpServer::new(move || {
         let state = state.clone();
         App::new()
+            .wrap(from_fn(mount::cut_prefix))
             .wrap(from_fn(patience::limit_silence))
             .wrap(from_fn(telemetry::observe))
             .configure(move |config| configure(config, state))
@@ -68,8 +80,9 @@ fn configure(config: &mut web::ServiceConfig, state: web::Data<State>) {
         .app_data(query_config())
         .app_data(path_config())
         .app_data(web::FormConfig::default().limit(MAX_FORM_BYTES));
-    routes::all().configure(config);
+    // Before the routes of the Hub, whose paths begin with any two names.
     operations::swagger(config);
+    routes::all().configure(config);
     config.default_service(web::route().to(not_found));
 }
 

@@ -27,12 +27,7 @@ impl Registry {
     /// Gives `subject` a role in `namespace`, or takes it away with `None`.
     pub async fn assign_role(&self, caller: &Caller, namespace: &str, subject: &str, role: Option<Role>) -> Result<()> {
         check_subject(subject)?;
-        if namespace == EVERY_NAMESPACE {
-            caller.require_site_admin()?;
-        } else {
-            check_segment("namespace", namespace)?;
-            caller.require(namespace, Role::Admin)?;
-        }
+        require_admin_of(caller, namespace)?;
         self.assign_role_unchecked(caller.subject(), subject, namespace, role).await
     }
 
@@ -59,7 +54,7 @@ impl Registry {
 
     /// Members of a namespace by name, for its admins.
     pub async fn list_members(&self, caller: &Caller, namespace: &str, page: &PageRequest) -> Result<Page<Member>> {
-        caller.require(namespace, Role::Admin)?;
+        require_admin_of(caller, namespace)?;
         let mut query = role_assignment::Entity::find()
             .filter(role_assignment::Column::Namespace.eq(namespace))
             .filter(role_assignment::Column::ValidTo.is_null())
@@ -71,6 +66,15 @@ impl Registry {
         let rows = query.all(&self.db).await?.into_iter().map(member).collect::<Result<Vec<_>>>()?;
         Ok(Page::cut(rows, page.limit, |member| member.subject.clone()))
     }
+}
+
+/// `namespace` may be all of them; a text that is no namespace has no members to speak of.
+fn require_admin_of(caller: &Caller, namespace: &str) -> Result<()> {
+    if namespace == EVERY_NAMESPACE {
+        return caller.require_site_admin();
+    }
+    check_segment("namespace", namespace)?;
+    caller.require(namespace, Role::Admin)
 }
 
 async fn end_current(txn: &DatabaseTransaction, subject: &str, namespace: &str) -> Result<()> {

@@ -5,11 +5,14 @@
 //! namespace's bytes by knowing their digest.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::ops::Range;
 use std::pin::pin;
 
 use bytes::Bytes;
 use futures::{Stream, StreamExt};
-use sea_orm::{ActiveModelTrait, ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, Set};
+use sea_orm::{
+    ActiveModelTrait, ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, QueryFilter, QueryOrder, Set,
+};
 use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -88,7 +91,7 @@ impl Registry {
         Ok(answered.into_values().collect())
     }
 
-    fn check_size(&self, file: &FileSpec) -> Result<()> {
+    pub(super) fn check_size(&self, file: &FileSpec) -> Result<()> {
         let limit = self.settings.max_file_bytes;
         if file.size > limit {
             return Err(Error::TooLarge { what: file.path.clone(), limit });
@@ -122,8 +125,17 @@ impl Registry {
 
     /// The row is written before the first byte, so the sweeper finds whatever follows.
     async fn create_session(&self, caller: &Caller, namespace: &str, file: &FileSpec) -> Result<upload_session::Model> {
+        Ok(self.new_session(caller, namespace, file)?.insert(&self.db).await?)
+    }
+
+    pub(super) fn new_session(
+        &self,
+        caller: &Caller,
+        namespace: &str,
+        file: &FileSpec,
+    ) -> Result<upload_session::ActiveModel> {
         let start = Checkpoint::start();
-        let row = upload_session::ActiveModel {
+        Ok(upload_session::ActiveModel {
             id: Set(Uuid::now_v7().to_string()),
             namespace: Set(namespace.to_owned()),
             sha256: Set(file.sha256.to_string()),
@@ -137,8 +149,7 @@ impl Registry {
             created_by: Set(caller.subject().to_owned()),
             created_at: Set(now_ms()),
             expires_at: Set(now_ms() + self.settings.upload_session_ttl_ms),
-        };
-        Ok(row.insert(&self.db).await?)
+        })
     }
 
     /// Where a session stands; only its creator may ask.
@@ -216,6 +227,36 @@ impl Registry {
                 Err(error)
             }
         }
+    }
+
+    /// Takes one part of a file that is sent in parts, in their order. A part that came before
+    /// is read and dropped; of one that came in half, the rest is kept.
+    pub async fn receive_part<S>(
+        &self,
+        caller: &Caller,
+        namespace: &str,
+        file: &FileSpec,
+        part: Range<u64>,
+        body: S,
+    ) -> Result<()>
+    where
+        S: Stream<Item = std::io::Result<Bytes>>,
+    {
+        let declared = self.declare_uploads(caller, namespace, std::slice::from_ref(file)).await?;
+        let declared = declared.into_iter().next().ok_or_else(|| Error::Internal("nothing was declared".into()))?;
+        let Some(session) = declared.session else { return Ok(()) };
+        if declared.offset < part.start {
+            return Err(Error::OffsetMismatch { current: declared.offset, requested: part.start });
+        }
+        if declared.offset >= part.end {
+            return Ok(());
+        }
+        let rest = skip(body, declared.offset - part.start, part.end - part.start);
+        let reached = self.write_upload(caller, &session, declared.offset, rest).await?;
+        if reached.offset < part.end {
+            return Err(Error::Interrupted(reached.offset));
+        }
+        Ok(())
     }
 
     /// Whether the namespace has a right to the file's bytes, at its size.
@@ -328,18 +369,7 @@ impl Registry {
         if ended.rows_affected != 1 {
             return Err(Error::UploadBusy);
         }
-        let insert = "INSERT INTO blob (sha256, size, layout, storage_key, created_at) \
-                      VALUES (?, ?, 'whole', ?, ?) ON CONFLICT DO NOTHING";
-        let values =
-            vec![digest.as_str().into(), session.size.into(), session.storage_key.clone().into(), now_ms().into()];
-        let kept = txn.execute_raw(sql(&txn, insert, values)).await?.rows_affected() == 1;
-        grant(&txn, &session.namespace, digest, GrantSource::Uploaded).await?;
-        let event = Event::new("blob.uploaded", &session.created_by)
-            .detail("namespace", session.namespace.as_str())
-            .detail("sha256", digest.as_str())
-            .detail("size", session.size)
-            .detail("stored_already", !kept);
-        audit::record(&txn, event).await?;
+        let kept = insert_blob(&txn, session, digest).await?;
         txn.commit().await?;
         Ok(kept)
     }
@@ -394,6 +424,45 @@ impl TryFrom<upload_session::Model> for FileUpload {
             session: Some(session.id),
         })
     }
+}
+
+/// The blob, the grant and the event of an upload that has ended. Returns whether its object is
+/// the blob's object; it is not where the bytes were stored already.
+pub(super) async fn insert_blob(
+    txn: &DatabaseTransaction,
+    session: &upload_session::Model,
+    digest: &Sha256Digest,
+) -> Result<bool> {
+    let insert = "INSERT INTO blob (sha256, size, layout, storage_key, created_at) \
+                  VALUES (?, ?, 'whole', ?, ?) ON CONFLICT DO NOTHING";
+    let values = vec![digest.as_str().into(), session.size.into(), session.storage_key.clone().into(), now_ms().into()];
+    let kept = txn.execute_raw(sql(txn, insert, values)).await?.rows_affected() == 1;
+    grant(txn, &session.namespace, digest, GrantSource::Uploaded).await?;
+    let event = Event::new("blob.uploaded", &session.created_by)
+        .detail("namespace", session.namespace.as_str())
+        .detail("sha256", digest.as_str())
+        .detail("size", session.size)
+        .detail("stored_already", !kept);
+    audit::record(txn, event).await?;
+    Ok(kept)
+}
+
+/// The bytes of a body after the first `skipped`; an error where it has more than `length`.
+fn skip<S>(body: S, skipped: u64, length: u64) -> impl Stream<Item = std::io::Result<Bytes>>
+where
+    S: Stream<Item = std::io::Result<Bytes>>,
+{
+    let mut seen = 0_u64;
+    body.map(move |chunk| {
+        let mut chunk = chunk?;
+        let before = seen;
+        seen += chunk.len() as u64;
+        if seen > length {
+            return Err(std::io::Error::other("the part is longer than its size"));
+        }
+        let cut = usize::try_from(skipped.saturating_sub(before)).unwrap_or(usize::MAX).min(chunk.len());
+        Ok(chunk.split_off(cut))
+    })
 }
 
 fn state(session: &upload_session::Model, offset: u64, complete: bool) -> Result<UploadState> {

@@ -10,8 +10,9 @@ use super::commit::{Commit, Committed, Expected};
 use super::refs::{self, RefKind};
 use super::{Revision, files_of};
 use crate::access::Caller;
+use crate::blob::{Spool, SpooledFile};
 use crate::error::{Error, Result};
-use crate::identity::{FileSpec, Sha256Digest};
+use crate::identity::{self, FileSpec, Sha256Digest};
 use crate::model::ModelInfo;
 use crate::registry::Registry;
 
@@ -23,6 +24,8 @@ const ATTEMPTS: usize = 8;
 pub enum Change {
     /// A file that is new or replaces the one at its path.
     Add(FileSpec),
+    /// A file whose content came with the changes.
+    Write(SpooledFile),
     /// A file with bytes that were uploaded or that the model holds already; their size is
     /// looked up.
     Link {
@@ -34,13 +37,25 @@ pub enum Change {
     DeleteFolder(String),
 }
 
+impl Change {
+    /// The file, if its bytes must have been uploaded before.
+    fn uploaded(&self) -> Option<&FileSpec> {
+        match self {
+            Self::Add(file) => Some(file),
+            _ => None,
+        }
+    }
+}
+
 /// Changes to become a branch's next revision.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct ChangeSet {
     pub branch: String,
     pub expected: Expected,
     pub message: String,
     pub changes: Vec<Change>,
+    /// Where the content of [`Change::Write`] is.
+    pub spool: Option<Spool>,
 }
 
 impl Registry {
@@ -48,6 +63,7 @@ impl Registry {
     pub async fn commit_changes(&self, caller: &Caller, model: &ModelInfo, set: ChangeSet) -> Result<Committed> {
         caller.require_writer(&model.name.namespace)?;
         let set = ChangeSet { changes: self.resolve_links(caller, model, set.changes).await?, ..set };
+        self.store_contents(caller, model, &set).await?;
         for _ in 1..ATTEMPTS {
             match self.try_changes(caller, model, &set).await {
                 Err(Error::RefMoved { .. }) if set.expected == Expected::Any => {}
@@ -57,41 +73,97 @@ impl Registry {
         self.try_changes(caller, model, &set).await
     }
 
-    async fn try_changes(&self, caller: &Caller, model: &ModelInfo, set: &ChangeSet) -> Result<Committed> {
+    /// Stores the contents that came with the changes, once nothing else stands in their way.
+    async fn store_contents(&self, caller: &Caller, model: &ModelInfo, set: &ChangeSet) -> Result<()> {
+        let contents: Vec<SpooledFile> = set
+            .changes
+            .iter()
+            .filter_map(|change| match change {
+                Change::Write(file) => Some(file.clone()),
+                _ => None,
+            })
+            .collect();
+        let Some(spool) = set.spool.as_ref().filter(|_| !contents.is_empty()) else { return Ok(()) };
+        let (head, base) = self.base_of(model, set).await?;
+        if !self.is_repetition(caller, model, head.as_ref(), set).await? {
+            let mut files = apply(self.files_before(base.as_ref()).await?, &set.changes)?;
+            identity::check_files(&mut files)?;
+            self.check_still_expected(head.as_ref(), set, &files).await?;
+        }
+        let uploaded: Vec<FileSpec> = set.changes.iter().filter_map(Change::uploaded).cloned().collect();
+        self.check_blobs(caller, model, &uploaded).await?;
+        self.store_spooled(caller, &model.name.namespace, spool, &contents).await
+    }
+
+    /// A branch that has moved is where an earlier delivery of these changes took it, or the
+    /// changes are refused.
+    async fn check_still_expected(&self, head: Option<&Revision>, set: &ChangeSet, after: &[FileSpec]) -> Result<()> {
+        let moved = refs::check_expected(&set.branch, &set.expected, head.map(|head| &head.commit));
+        if moved.is_err() && head.is_some_and(|head| head.content_digest == identity::content_digest(after)) {
+            return Ok(());
+        }
+        moved
+    }
+
+    /// Where the branch is, and what the changes apply to.
+    async fn base_of(&self, model: &ModelInfo, set: &ChangeSet) -> Result<(Option<Revision>, Option<Revision>)> {
         let head = refs::head(&self.db, &model.id, RefKind::Branch, &set.branch).await?;
-        if let (Some(head), Expected::Any) = (&head, &set.expected)
-            && self.is_repeated(caller, model, head, set).await?
+        let base = match &set.expected {
+            Expected::At(commit) => match self.find_revision(model, commit.as_str()).await {
+                Err(Error::NotFound(_)) => {
+                    refs::check_expected(&set.branch, &set.expected, head.as_ref().map(|head| &head.commit))?;
+                    None
+                }
+                found => Some(found?),
+            },
+            Expected::Any => head.clone(),
+            Expected::Absent => None,
+        };
+        Ok((head, base))
+    }
+
+    async fn files_before(&self, base: Option<&Revision>) -> Result<Vec<FileSpec>> {
+        match base {
+            Some(base) => files_of(&self.db, &base.id).await,
+            None => Ok(Vec::new()),
+        }
+    }
+
+    async fn try_changes(&self, caller: &Caller, model: &ModelInfo, set: &ChangeSet) -> Result<Committed> {
+        let (head, base) = self.base_of(model, set).await?;
+        if let Some(head) = &head
+            && self.is_repetition(caller, model, Some(head), set).await?
         {
             return Ok(Committed { revision: head.clone(), created: false });
         }
-        let (base, expected) = match (&set.expected, head) {
-            (Expected::At(commit), _) => {
-                (Some(self.find_revision(model, commit.as_str()).await?), set.expected.clone())
-            }
-            (Expected::Any, Some(head)) => (Some(head.clone()), Expected::At(head.commit)),
-            (Expected::Any | Expected::Absent, _) => (None, Expected::Absent),
+        let expected = match (&set.expected, &base) {
+            (Expected::Any, Some(head)) => Expected::At(head.commit.clone()),
+            (Expected::Any, None) => Expected::Absent,
+            (expected, _) => expected.clone(),
         };
-        let before = match &base {
-            Some(base) => files_of(&self.db, &base.id).await?,
-            None => Vec::new(),
-        };
+        let before = self.files_before(base.as_ref()).await?;
         let files = apply(before, &set.changes)?;
         let commit = Commit { branch: set.branch.clone(), expected, message: set.message.clone(), files };
         self.commit(caller, model, commit).await
     }
 
     /// Whether the head is what an earlier delivery of these changes made.
-    async fn is_repeated(&self, caller: &Caller, model: &ModelInfo, head: &Revision, set: &ChangeSet) -> Result<bool> {
+    async fn is_repetition(
+        &self,
+        caller: &Caller,
+        model: &ModelInfo,
+        head: Option<&Revision>,
+        set: &ChangeSet,
+    ) -> Result<bool> {
+        let Some(head) = head.filter(|_| set.expected == Expected::Any) else { return Ok(false) };
         if head.author != caller.subject() || head.message != set.message {
             return Ok(false);
         }
-        let before = match head.parents.first() {
-            Some(parent) => {
-                let parent = self.find_revision(model, parent.as_str()).await?;
-                files_of(&self.db, &parent.id).await?
-            }
-            None => Vec::new(),
+        let parent = match head.parents.first() {
+            Some(parent) => Some(self.find_revision(model, parent.as_str()).await?),
+            None => None,
         };
+        let before = self.files_before(parent.as_ref()).await?;
         let Ok(after) = apply(before, &set.changes) else { return Ok(false) };
         Ok(after == files_of(&self.db, &head.id).await?)
     }
@@ -126,7 +198,7 @@ fn apply(before: Vec<FileSpec>, changes: &[Change]) -> Result<Vec<FileSpec>> {
     let mut files: BTreeMap<String, FileSpec> = before.into_iter().map(|file| (file.path.clone(), file)).collect();
     for change in changes {
         match change {
-            Change::Add(file) => {
+            Change::Add(file) | Change::Write(SpooledFile { spec: file, .. }) => {
                 files.insert(file.path.clone(), file.clone());
             }
             Change::Link { path, .. } => return Err(Error::Internal(format!("{path} is not resolved"))),

@@ -70,7 +70,7 @@ impl Registry {
     }
 
     /// Every file's bytes must be usable here and have the declared size.
-    async fn check_blobs(&self, caller: &Caller, model: &ModelInfo, files: &[FileSpec]) -> Result<()> {
+    pub(super) async fn check_blobs(&self, caller: &Caller, model: &ModelInfo, files: &[FileSpec]) -> Result<()> {
         let usable = self.usable_blobs(caller, &model.name.namespace, files).await?;
         for file in files {
             match usable.get(&file.sha256) {

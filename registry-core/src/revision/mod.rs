@@ -77,6 +77,33 @@ impl Registry {
         spec(row.ok_or_else(missing)?)
     }
 
+    /// The newest revision of the model with these bytes that the gate lets the caller read, and
+    /// the file in it.
+    pub async fn file_by_digest(
+        &self,
+        caller: &Caller,
+        model: &ModelInfo,
+        digest: &Sha256Digest,
+    ) -> Result<(Revision, FileSpec)> {
+        let mut refused = Error::NotFound(format!("file with the digest {digest} in model {}", model.name));
+        for revision in revisions_holding(&self.db, digest, Some(&model.id)).await? {
+            match self.authorize_read(caller, model, &revision).await {
+                Ok(()) => {
+                    let file = revision_file::Entity::find()
+                        .filter(revision_file::Column::RevisionId.eq(&revision.id))
+                        .filter(revision_file::Column::Sha256.eq(digest.as_str()))
+                        .one(&self.db)
+                        .await?;
+                    let file = file.ok_or_else(|| Error::Corrupt("a file left its revision".into()))?;
+                    return Ok((revision, spec(file)?));
+                }
+                Err(error @ Error::Denied { .. }) => refused = error,
+                Err(error) => return Err(error),
+            }
+        }
+        Err(refused)
+    }
+
     /// A model's revisions, newest first.
     pub async fn list_revisions(&self, model: &ModelInfo, page: &PageRequest) -> Result<Page<Revision>> {
         let mut query = revision::Entity::find()
@@ -122,7 +149,7 @@ impl Registry {
 
     /// Whether the caller may read some revision that holds these bytes.
     pub(crate) async fn may_read_blob(&self, caller: &Caller, digest: &Sha256Digest) -> Result<bool> {
-        for revision in revisions_holding(&self.db, digest).await? {
+        for revision in revisions_holding(&self.db, digest, None).await? {
             let model = self.model_by_id(&revision.model_id).await?;
             let visible = caller.may_see(&model.name.namespace, model.visibility);
             if visible && self.may_read(caller, &model, &revision).await? {
@@ -142,14 +169,21 @@ impl Registry {
     }
 }
 
-/// Revisions of models that still exist; bounded, because one is enough to answer.
-async fn revisions_holding(connection: &impl ConnectionTrait, digest: &Sha256Digest) -> Result<Vec<Revision>> {
-    let query = "SELECT DISTINCT r.* FROM revision r \
-                 JOIN revision_file f ON f.revision_id = r.id JOIN model m ON m.id = r.model_id \
-                 WHERE f.sha256 = ? AND m.deleted_at IS NULL ORDER BY r.id DESC LIMIT 100";
-    let statement = crate::database::sql(connection, query, vec![digest.as_str().into()]);
-    let rows = revision::Entity::find().from_raw_sql(statement).all(connection).await?;
-    rows.into_iter().map(Revision::try_from).collect()
+/// Revisions of models that still exist, or of one; bounded, because one is enough to answer.
+async fn revisions_holding(
+    connection: &impl ConnectionTrait,
+    digest: &Sha256Digest,
+    model_id: Option<&str>,
+) -> Result<Vec<Revision>> {
+    let of_model = if model_id.is_some() { "AND m.id = ?" } else { "" };
+    let query = format!(
+        "SELECT DISTINCT r.* FROM revision r \
+         JOIN revision_file f ON f.revision_id = r.id JOIN model m ON m.id = r.model_id \
+         WHERE f.sha256 = ? AND m.deleted_at IS NULL {of_model} ORDER BY r.id DESC LIMIT 100"
+    );
+    let values = [Some(digest.as_str()), model_id].into_iter().flatten().map(sea_orm::Value::from).collect();
+    let rows = revision::Entity::find().from_raw_sql(crate::database::sql(connection, &query, values));
+    rows.all(connection).await?.into_iter().map(Revision::try_from).collect()
 }
 
 async fn by_commit(

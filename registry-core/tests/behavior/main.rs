@@ -5,6 +5,7 @@
 mod access;
 mod audit;
 mod catalog;
+mod changes;
 mod gate;
 mod identity;
 mod jobs;

@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::Deserialize;
 use serde::de::{Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde_json::{Map, Value};
 
 /// Longest front matter that is parsed, in bytes; the Hub's largest cards stay below it.
 const MAX_FRONT_MATTER_BYTES: usize = 128 * 1024;
@@ -48,6 +49,19 @@ pub enum CardError {
 
 /// The front matter of `text`; `None` where a card has none.
 pub fn parse(text: &str) -> Result<Option<Card>, CardError> {
+    let Some(front_matter) = bounded_front_matter(text)? else { return Ok(None) };
+    let card = serde_yaml_ng::from_str::<Option<Card>>(front_matter);
+    card.map(|card| Some(card.unwrap_or_default())).map_err(|error| CardError::Invalid(error.to_string()))
+}
+
+/// Everything in the front matter of `text`, as JSON; `None` where a card has none.
+pub fn metadata(text: &str) -> Result<Option<Map<String, Value>>, CardError> {
+    let Some(front_matter) = bounded_front_matter(text)? else { return Ok(None) };
+    let metadata = serde_yaml_ng::from_str::<Option<Map<String, Value>>>(front_matter);
+    metadata.map(|metadata| Some(metadata.unwrap_or_default())).map_err(|error| CardError::Invalid(error.to_string()))
+}
+
+fn bounded_front_matter(text: &str) -> Result<Option<&str>, CardError> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let Some(rest) = text.strip_prefix("---\n").or_else(|| text.strip_prefix("---\r\n")) else {
         return Ok(None);
@@ -56,8 +70,7 @@ pub fn parse(text: &str) -> Result<Option<Card>, CardError> {
     if front_matter.len() > MAX_FRONT_MATTER_BYTES {
         return Err(CardError::TooLarge);
     }
-    let card = serde_yaml_ng::from_str::<Option<Card>>(front_matter);
-    card.map(|card| Some(card.unwrap_or_default())).map_err(|error| CardError::Invalid(error.to_string()))
+    Ok(Some(front_matter))
 }
 
 fn front_matter(rest: &str) -> Option<&str> {

@@ -1,0 +1,55 @@
+//! The bytes of a file, by the path that every client of the Hub builds.
+
+use actix_web::{HttpRequest, web};
+use registry_core::{Caller, FileSpec, ModelInfo, Revision};
+use serde::Deserialize;
+
+use super::files::etag;
+use super::refusal::{Answer, Refusal, Sought};
+use super::{Data, find_model, find_revision};
+use crate::server::State;
+use crate::server::access::Actor;
+use crate::server::download::Download;
+
+/// A file in a path.
+#[derive(Debug, Deserialize)]
+pub(super) struct FilePath {
+    namespace: String,
+    name: String,
+    revision: String,
+    path: String,
+}
+
+/// A file of a revision, or a range of it. HEAD reaches the same verdict: some clients take
+/// whatever GET sends for the file once HEAD has succeeded.
+pub(super) async fn resolve(
+    state: Data,
+    Actor(caller): Actor,
+    path: web::Path<FilePath>,
+    request: HttpRequest,
+) -> Answer {
+    let model = find_model(&state, &caller, &super::name(&path.namespace, &path.name)?).await?;
+    let revision = find_revision(&state, &model, &path.revision).await?;
+    let file = state.registry.revision_file(&revision, &path.path).await;
+    let file = file.map_err(|error| Refusal::from(error).sought(Sought::Entry).at(&revision.commit))?;
+    send(&state, &request, &caller, &model, &revision, &file).await
+}
+
+async fn send(
+    state: &State,
+    request: &HttpRequest,
+    caller: &Caller,
+    model: &ModelInfo,
+    revision: &Revision,
+    file: &FileSpec,
+) -> Answer {
+    let ids = state.registry.git_ids(std::slice::from_ref(file)).await?;
+    let etag = etag(file, &ids);
+    let download = Download { state, request, caller, model, revision, file, etag: &etag };
+    let refused = |error| Refusal::from(error).at(&revision.commit);
+    download.admit().await.map_err(refused)?;
+    if download.is_known() {
+        return Ok(download.not_modified());
+    }
+    Ok(download.send().await?)
+}
