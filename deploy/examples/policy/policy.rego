@@ -1,0 +1,148 @@
+# The standard policy of Weighhouse. Most operators never edit it: the environments and how
+# strict each check is stand in the data document beside it.
+package weighhouse.gate
+
+import rego.v1
+
+environment := data.environments[input.environment]
+
+license := input.evidence.license.document
+
+provenance := input.evidence.provenance.document
+
+# Bytes that are dangerous or contradict themselves are refused everywhere.
+
+deny contains reason if {
+	input.evidence.inspect.document.verdict in {"dangerous", "malformed"}
+	reason := {
+		"code": "UNSAFE_CONTENT",
+		"msg": sprintf("Inspection calls this content %s.", [input.evidence.inspect.document.verdict]),
+		"evidence": "inspect",
+		"remedy": "Read the findings of the inspection and push a corrected revision.",
+	}
+}
+
+deny contains reason if {
+	some advisory in input.advisories
+	advisory.recall
+	reason := {
+		"code": "RECALLED",
+		"msg": sprintf("This content was recalled by %s: %s", [advisory.id, advisory.summary]),
+		"remedy": "Use a revision that the recall does not name.",
+	}
+}
+
+warn contains reason if {
+	some advisory in input.advisories
+	not advisory.recall
+	reason := {
+		"code": "ADVISORY",
+		"msg": sprintf("%s: %s", [advisory.id, advisory.summary]),
+	}
+}
+
+# A signature that is wrong is worse than none.
+
+deny contains reason if {
+	provenance.verdict == "invalid"
+	reason := {
+		"code": "INVALID_SIGNATURE",
+		"msg": "A signature of this revision does not verify.",
+		"evidence": "provenance",
+		"remedy": "Find out who changed what; sign the revision anew or remove the signature.",
+	}
+}
+
+# The intended use against the license.
+
+deny contains reason if {
+	input.use.commercial == true
+	license.license_class in data.non_commercial_license_classes
+	reason := {
+		"code": "NONCOMMERCIAL_LICENSE",
+		"msg": sprintf("%s does not allow commercial use.", [license.concluded]),
+		"evidence": "license",
+		"remedy": "Ask with commercial=false if the use is not commercial, or obtain a commercial license.",
+	}
+}
+
+# Checks whose strictness each environment sets.
+
+raised contains ["license_missing", reason] if {
+	license.verdict == "unlicensed"
+	reason := {
+		"code": "NO_LICENSE",
+		"msg": "No license is declared or found, so nothing is permitted by it.",
+		"evidence": "license",
+		"remedy": "Declare the license in the model card and add its text, or have a person record a conclusion.",
+	}
+}
+
+raised contains ["license_review", reason] if {
+	license.verdict == "review"
+	reason := {
+		"code": "LICENSE_REVIEW",
+		"msg": sprintf("A person has to review the license (%s).", [license.concluded]),
+		"evidence": "license",
+		"remedy": "Read the findings of the license stage and record a reviewed conclusion.",
+	}
+}
+
+raised contains ["license_conditions", reason] if {
+	license.license_class in data.conditional_license_classes
+	reason := {
+		"code": "LICENSE_CONDITIONS",
+		"msg": sprintf("%s allows use under conditions (%s) that a person has to check.", [license.concluded, license.license_class]),
+		"evidence": "license",
+		"remedy": "Compare the intended use with the license (users, revenue, territory, use policy) and have a waiver approved.",
+	}
+}
+
+raised contains ["no_trusted_signature", reason] if {
+	not provenance.verdict in {"trusted", "invalid"}
+	reason := {
+		"code": "NO_TRUSTED_SIGNATURE",
+		"msg": "No signature by a trusted key covers this revision.",
+		"evidence": "provenance",
+		"remedy": concat(" ", [
+			"Sign the model's folder with OpenSSF Model Signing (model_signing sign key), push it with its",
+			"model.sig or attach the signature, and have an operator list the public key under gate.trusted_keys.",
+		]),
+	}
+}
+
+raised contains ["probe_warnings", reason] if {
+	input.evidence.probe.status == "warned"
+	reason := {
+		"code": "PROBE_WARNINGS",
+		"msg": sprintf("The model runs, with warnings: %s", [input.evidence.probe.document.reason]),
+		"evidence": "probe",
+		"remedy": "Read the report of the probe.",
+	}
+}
+
+deny contains reason if {
+	some [check, reason] in raised
+	environment.checks[check] == "deny"
+}
+
+# A check that an environment forgets to set denies.
+deny contains reason if {
+	some [check, reason] in raised
+	not environment.checks[check] in {"deny", "warn", "ignore"}
+}
+
+warn contains reason if {
+	some [check, reason] in raised
+	environment.checks[check] == "warn"
+}
+
+warn contains reason if {
+	input.evidence.inspect.document.verdict == "suspicious"
+	reason := {
+		"code": "SUSPICIOUS_CONTENT",
+		"msg": "Inspection found something suspicious.",
+		"evidence": "inspect",
+		"remedy": "Read the findings of the inspection.",
+	}
+}
