@@ -37,8 +37,9 @@ lint: ## Check format, lints, and crates' names, licenses and origins. Needs rus
 deny: ## Check crates' names, licenses and origins
 	PATH="$$(tests/support/install-tool cargo-deny 0.20.2):$$PATH" $(CARGO) deny --locked check bans licenses sources
 
-test: build ## Run all tests beside their own PostgreSQL and S3 server, then the pages. Needs python3, curl; installs PostgreSQL and Chromium from Debian
+test: build ## Run all tests beside their own PostgreSQL and S3 server, then fuzz the API and open the pages. Needs python3, curl; installs PostgreSQL and Chromium from Debian
 	tests/support/with-services tests/support/run-tests
+	tests/support/api-fuzz
 	tests/support/browser-tests
 
 torture: build ## Kill servers at 200 random moments and hold what they acknowledged. Needs a quiet machine, some minutes

@@ -1,12 +1,14 @@
 //! The OpenAPI document, generated from the handlers. No database or server is needed.
 
+use actix_web::http::Method;
 use utoipa::OpenApi;
-use utoipa::openapi::path::{Operation, PathItem};
+use utoipa::openapi::path::{Operation, PathItem, Paths};
 use utoipa::openapi::schema::Schema;
-use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
+use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityRequirement, SecurityScheme};
 use utoipa::openapi::{Content, Ref, RefOr, ResponseBuilder};
 
-use crate::server::{operations, problem};
+use crate::server::access::Permission;
+use crate::server::{operations, problem, routes};
 use crate::v1::syntax::Namespaces;
 use crate::v1::{files, governance, identity, models, refs, revisions, uploads};
 
@@ -80,6 +82,7 @@ pub fn document() -> utoipa::openapi::OpenApi {
             schema.extensions.get_or_insert_default().insert("x-open-enum".to_owned(), true.into());
         }
     }
+    open_reads(&mut document.paths);
     for operation in document.paths.paths.values_mut().flat_map(operations) {
         add_refusals(operation);
         name_problems(operation);
@@ -90,6 +93,18 @@ pub fn document() -> utoipa::openapi::OpenApi {
 fn operations(path: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
     let PathItem { get, put, post, delete, patch, .. } = path;
     [get, put, post, delete, patch].into_iter().filter_map(Option::as_mut)
+}
+
+/// What anyone may read where anonymous readers are allowed needs no token there.
+fn open_reads(paths: &mut Paths) {
+    let reads = routes::all().entries.into_iter().filter(|entry| entry.permission == Permission::Read);
+    for entry in reads {
+        let path = paths.paths.get_mut(&entry.path.replace(":.*}", "}"));
+        if let Some(operation) = path.and_then(|path| path.get.as_mut()).filter(|_| entry.method == Method::GET) {
+            let token = SecurityRequirement::new("token", [""; 0]);
+            operation.security = Some(vec![SecurityRequirement::default(), token]);
+        }
+    }
 }
 
 /// What is answered before a handler runs, because a request does not parse.

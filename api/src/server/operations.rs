@@ -1,5 +1,6 @@
 //! Health, metrics and the API's own documentation.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use actix_web::http::Method;
@@ -82,7 +83,7 @@ pub(crate) async fn metrics_text(state: web::Data<State>) -> Answer {
 
 /// This document.
 #[utoipa::path(get, path = "/openapi.json", tag = "operations", security(()),
-    responses((status = 200, content_type = "application/json", body = String)))]
+    responses((status = 200, body = BTreeMap<String, serde_json::Value>)))]
 pub(crate) async fn openapi_json() -> HttpResponse {
     HttpResponse::Ok().json(openapi::document())
 }
