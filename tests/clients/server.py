@@ -13,7 +13,7 @@ import time
 import urllib.request
 from pathlib import Path
 
-BINARY = Path(__file__).resolve().parents[2] / "target/debug/weighhouse"
+BINARY = Path(os.environ.get("WEIGHHOUSE_BINARY") or Path(__file__).resolve().parents[2] / "target/debug/weighhouse")
 ANNOUNCED = re.compile(r"(hf_[A-Za-z0-9]{40})|listens on (\S+)")
 PATIENCE = 60.0
 
@@ -31,20 +31,21 @@ class Server:
         for setting in settings:
             arguments += ["--set", setting]
         self.log = open(f"{self.folder.name}/log", "w+b")
-        self.process = subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=self.log, text=True)
+        self.process = subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=self.log)
         self.token = self.url = None
         self._read_announcement()
 
     def _read_announcement(self):
-        end = time.monotonic() + PATIENCE
-        while self.url is None:
+        end, told = time.monotonic() + PATIENCE, ""
+        while "listens on" not in told or not told.endswith("\n"):
             ready, _, _ = select.select([self.process.stdout], [], [], max(0.0, end - time.monotonic()))
-            line = self.process.stdout.readline() if ready else ""
-            if not line:
+            piece = os.read(self.process.stdout.fileno(), 4096).decode() if ready else ""
+            if not piece:
                 raise RuntimeError(f"the server did not start: {Path(self.log.name).read_text()}")
-            for token, url in ANNOUNCED.findall(line):
-                self.token = token or self.token
-                self.url = url or self.url
+            told += piece
+        for token, url in ANNOUNCED.findall(told):
+            self.token = token or self.token
+            self.url = url or self.url
 
     def call(self, method, path, body=None, token=None):
         """One request to the native API; the parsed answer."""
@@ -94,6 +95,7 @@ class CuttingProxy:
         self.target = (host, int(port))
         self.cuts = []
         self.cut_connections = 0
+        self.answered_bytes = 0
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self.listener.getsockname()[1]}"
         threading.Thread(target=self._accept, daemon=True).start()
@@ -117,6 +119,7 @@ class CuttingProxy:
         try:
             while data := source.recv(65536):
                 passed += len(data)
+                self.answered_bytes += len(data) if is_answer else 0
                 if is_answer and self.cuts and passed > self.cuts[0]:
                     self.cuts.pop(0)
                     self.cut_connections += 1

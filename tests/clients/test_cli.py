@@ -24,12 +24,12 @@ class CommandLineTest(unittest.TestCase):
     def setUp(self):
         self.folder = Path(self.enterContext(tempfile.TemporaryDirectory(prefix="weighhouse-files-")))
 
-    def hf(self, *arguments, fails=False):
+    def hf(self, *arguments, token=None, fails=False):
         environment = {
             "PATH": os.environ["PATH"],
             "HOME": self.home,
             "HF_ENDPOINT": self.server.url,
-            "HF_TOKEN": self.server.token,
+            "HF_TOKEN": token or self.server.token,
         }
         done = subprocess.run(
             [HF, *arguments], cwd=self.folder, env=environment, capture_output=True, text=True, timeout=120
@@ -71,8 +71,13 @@ class CommandLineTest(unittest.TestCase):
         self.hf("download", "acme/tagged", "a.txt", "--revision", "v1", "--local-dir", "old")
         self.assertEqual((self.folder / "old/a.txt").read_text(), "a")
 
-    def test_the_reason_of_a_refusal_is_shown(self):
-        self.assertIn("does not exist or is not visible to you", self.hf("download", "acme/never", fails=True))
+    def test_a_refusal_is_not_taken_for_a_failure(self):
+        (self.folder / "model.safetensors").write_bytes(b"not weights")
+        self.hf("upload", "acme/refused", "model.safetensors")
+        self.server.call("PATCH", "/v1/models/acme/refused", {"visibility": "internal"})
+        reader = self.server.issue_token("reader", "elsewhere", "reader")
+        told = self.hf("download", "acme/refused", token=reader, fails=True)
+        self.assertIn("Access denied", told)
 
 
 if __name__ == "__main__":

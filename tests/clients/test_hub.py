@@ -5,8 +5,10 @@ imported. Nothing but what a user sets is set: the endpoint, the token, and a ho
 """
 
 import hashlib
+import json
 import tempfile
 import unittest
+import urllib.request
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -18,7 +20,7 @@ HOME = tempfile.TemporaryDirectory(prefix="weighhouse-home-")
 use_environment(SERVER.url, SERVER.token, HOME.name)
 
 import huggingface_hub  # noqa: E402
-from huggingface_hub import CommitOperationAdd, CommitOperationCopy, CommitOperationDelete, HfApi  # noqa: E402
+from huggingface_hub import CommitOperationAdd, CommitOperationCopy, HfApi  # noqa: E402
 from huggingface_hub.utils import (  # noqa: E402
     EntryNotFoundError,
     GatedRepoError,
@@ -76,10 +78,7 @@ class HubTest(unittest.TestCase):
         self.api.move_repo(self.repo, moved)
         self.assertEqual(self.api.model_info(moved).id, moved)
         self.assertEqual(self.api.model_info(self.repo).id, moved)
-        if VERSION >= (1,):
-            self.api.update_repo_settings(moved, private=True)
-        else:
-            self.api.update_repo_settings(moved, private=True)
+        self.api.update_repo_settings(moved, private=True)
         stranger = HfApi(token=SERVER.issue_token("stranger", "elsewhere", "reader"))
         with self.assertRaises(RepositoryNotFoundError):
             stranger.model_info(moved)
@@ -192,14 +191,30 @@ class HubTest(unittest.TestCase):
         self.assertIn("moved", str(caught.exception))
         self.assertEqual(self.download("a.txt"), b"2")
 
-    def test_a_commit_that_is_sent_again_is_the_same_commit(self):
+    def test_a_commit_whose_answer_was_lost_is_not_made_twice(self):
         self.create()
         base = self.upload({"a.txt": b"1", "b.txt": b"1"})
+        proxy = CuttingProxy(SERVER.url)
+        self.addCleanup(proxy.stop)
         for parent in (base.oid, None):
-            operations = lambda: [CommitOperationAdd("c.txt", str(parent).encode()), CommitOperationDelete("b.txt" if parent else "a.txt")]  # noqa: E731
-            send = lambda: self.api.create_commit(self.repo, operations(), commit_message="again", parent_commit=parent)  # noqa: E731
-            self.assertEqual(send().oid, send().oid)
+            lines = [
+                {"key": "header", "value": {"summary": "again", "description": "", "parentCommit": parent}},
+                {"key": "file", "value": {"path": "c.txt", "content": "MQ==", "encoding": "base64"}},
+                {"key": "deletedFile", "value": {"path": "a.txt" if parent else "b.txt"}},
+            ]
+            body = "\n".join(map(json.dumps, lines)).encode()
+            proxy.cut_answers_after(0)
+            with self.assertRaises(OSError):
+                self.post_commit(proxy.url, body)
+            self.assertEqual(self.post_commit(SERVER.url, body), self.post_commit(SERVER.url, body))
         self.assertEqual(len(self.api.list_repo_commits(self.repo)), 3)
+
+    def post_commit(self, url, body):
+        request = urllib.request.Request(f"{url}/api/models/{self.repo}/commit/main", body, method="POST")
+        request.add_header("Authorization", f"Bearer {SERVER.token}")
+        request.add_header("Content-Type", "application/x-ndjson")
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            return json.load(answer)["commitOid"]
 
     def test_long_histories_and_folders_come_in_pages(self):
         self.create()
@@ -233,8 +248,9 @@ class HubTest(unittest.TestCase):
 
     def test_the_owner_of_a_token_is_told(self):
         self.assertEqual(self.api.whoami()["name"], "admin")
-        with self.assertRaises(HfHubHTTPError):
+        with self.assertRaises((HfHubHTTPError, OSError)) as caught:
             HfApi(token="hf_" + "x" * 40).whoami()
+        self.assertEqual(caught.exception.response.status_code, 401)
 
     # Refusals
 
@@ -290,10 +306,18 @@ class HubTest(unittest.TestCase):
         proxy = CuttingProxy(SERVER.url)
         self.addCleanup(proxy.stop)
         proxy.cut_answers_after(25 * MEBIBYTE)
-        api = HfApi(endpoint=proxy.url)
-        path = api.hf_hub_download(self.repo, "model.safetensors", cache_dir=self.folder / "cache")
+        download = lambda: HfApi(endpoint=proxy.url).hf_hub_download(  # noqa: E731
+            self.repo, "model.safetensors", cache_dir=self.folder / "cache"
+        )
+        try:
+            path = download()
+        except Exception:
+            # Older versions leave it to the user to ask again.
+            self.assertLess(VERSION, (2,))
+            path = download()
         self.assertEqual(proxy.cut_connections, 1)
         self.assertEqual(hashlib.sha256(Path(path).read_bytes()).digest(), hashlib.sha256(content).digest())
+        self.assertLess(proxy.answered_bytes, 1.5 * len(content))
 
     def test_many_clients_commit_to_one_branch_at_once(self):
         self.create()
@@ -306,6 +330,7 @@ class HubTest(unittest.TestCase):
         self.assertEqual(len(self.api.list_repo_files(self.repo)), 7)
 
 
+@unittest.skipIf(VERSION < (1,), "this version takes the path for a kind of repository")
 class PrefixTest(unittest.TestCase):
     """An endpoint below a path."""
 

@@ -15,7 +15,7 @@ use serde_json::{Map, Value, json};
 
 use super::origin::origin;
 use super::refusal::{Answer, Refusal, Sought};
-use super::{Data, ModelPath, READ, WRITE, find_model, read_json};
+use super::{Data, ModelPath, READ, find_model, read_json};
 use crate::server::State;
 use crate::server::access::{Actor, Permission};
 use crate::server::download::Download;
@@ -35,10 +35,10 @@ pub(super) fn routes(table: &mut RouteTable) {
     let (get, post, put) = (Method::GET, Method::POST, Method::PUT);
     // Downloads need no more than reading; the handler asks for the writer's role itself.
     table.add(post.clone(), "/{namespace}/{name}.git/info/lfs/objects/batch", READ, batch);
-    table.add(post.clone(), "/{namespace}/{name}.git/info/lfs/objects/verify", WRITE, verify);
     table.add(put.clone(), "/lfs/upload/{capability}", Permission::Capability, upload);
     table.add(put, "/lfs/upload/{capability}/parts/{part}", Permission::Capability, upload_part);
-    table.add(post, "/lfs/upload/{capability}/complete", Permission::Capability, complete);
+    table.add(post.clone(), "/lfs/upload/{capability}/complete", Permission::Capability, complete);
+    table.add(post, "/lfs/upload/{capability}/verify", Permission::Capability, verify);
     table.add(get, "/lfs/download/{capability}", Permission::Capability, download);
 }
 
@@ -106,7 +106,8 @@ async fn batch(
     body: web::Payload,
 ) -> Answer {
     let asked: Batch = read_json(body, MAX_BODY).await?;
-    if asked.hash_algo.is_some_and(|algorithm| algorithm != "sha256") {
+    // The JavaScript client writes it with an underscore.
+    if asked.hash_algo.is_some_and(|algorithm| !matches!(algorithm.as_str(), "sha256" | "sha_256")) {
         return Err(Refusal::bad_request("Only sha256 names objects."));
     }
     if asked.objects.len() > MAX_OBJECTS {
@@ -178,8 +179,7 @@ impl Links<'_> {
             None => json!({ "href": url, "expires_in": VALID_SECONDS }),
             Some(part) => multipart_action(&url, part, file.size),
         };
-        let verify = format!("{}/{}.git/info/lfs/objects/verify", self.origin, self.model.name);
-        Ok(Some(json!({ "upload": upload, "verify": { "href": verify } })))
+        Ok(Some(json!({ "upload": upload, "verify": { "href": format!("{url}/verify") } })))
     }
 
     async fn downloads(&self, objects: &[Object]) -> Answer<Vec<Value>> {
@@ -235,22 +235,24 @@ fn with_error(object: &Object, error: &Error) -> Value {
     json!({ "oid": object.oid, "size": object.size, "error": { "code": code, "message": error.to_string() } })
 }
 
-/// Whether an object has arrived.
-async fn verify(state: Data, Actor(caller): Actor, path: web::Path<ModelPath>, body: web::Payload) -> Answer {
-    let object: Object = read_json(body, MAX_BODY).await?;
-    let model = find_model(&state, &caller, &path.name()?).await?;
-    let file = object.file()?;
-    if state.registry.holds(&caller, &model.name.namespace, &file).await? {
-        return Ok(HttpResponse::Ok().content_type(MEDIA_TYPE).body("{}"));
-    }
-    Err(Error::BlobMissing(file.sha256).into())
-}
-
 /// Opens an upload's URL: the claims, and the caller who asked for them.
 async fn open(state: &State, capability: &str) -> Answer<(UploadClaims, Caller)> {
     let claims: UploadClaims = state.registry.open_capability(UPLOAD, capability)?;
     let caller = state.registry.caller_by_token_id(claims.token_id.as_deref()).await?;
     Ok((claims, caller))
+}
+
+/// Whether an object has arrived. Some clients ask with their token, some without.
+async fn verify(state: Data, capability: web::Path<String>, body: web::Payload) -> Answer {
+    let (claims, caller) = open(&state, &capability).await?;
+    let object: Object = read_json(body, MAX_BODY).await?;
+    if object.oid != claims.sha256.as_str() || object.size != claims.size {
+        return Err(Refusal::bad_request("This is not the object that was to be uploaded."));
+    }
+    if state.registry.holds(&caller, &claims.namespace, &claims.file()).await? {
+        return Ok(HttpResponse::Ok().content_type(MEDIA_TYPE).body("{}"));
+    }
+    Err(Error::BlobMissing(claims.sha256).into())
 }
 
 /// An object in one piece.
