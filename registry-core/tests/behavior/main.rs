@@ -11,5 +11,6 @@ mod identity;
 mod jobs;
 mod revisions;
 mod s3;
+mod stored_documents;
 mod support;
 mod uploads;
