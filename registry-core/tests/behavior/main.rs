@@ -14,3 +14,4 @@ mod s3;
 mod stored_documents;
 mod support;
 mod uploads;
+mod xet;

@@ -9,6 +9,7 @@ use std::ops::Range;
 
 use lz4_flex::frame::FrameDecoder;
 use xet_core_structures::merklehash::{MerkleHash, compute_data_hash};
+use xet_core_structures::xorb_object::byte_grouping::bg4::bg4_regroup;
 use xet_core_structures::xorb_object::{CompressionScheme, parse_chunk_header};
 
 use super::Malformed;
@@ -22,6 +23,14 @@ pub(super) const MAX_CHUNKS: usize = 8 << 10;
 pub(super) const MAX_CONTENT_BYTES: u64 = 64 << 20;
 /// Most bytes of a xorb as it is sent.
 pub(super) const MAX_XORB_BYTES: u64 = MAX_CONTENT_BYTES + (MAX_CHUNKS * HEADER_BYTES) as u64;
+
+/// How an LZ4 frame begins.
+const LZ4_MAGIC: &[u8] = &[0x04, 0x22, 0x4D, 0x18];
+/// Version 1, independent blocks, no checksums, no length, no dictionary.
+const PLAIN_FLAGS: u8 = 0b0110_0000;
+const RESERVED_FLAG: u8 = 0b0000_0010;
+/// Set in the length of a block that was not compressed.
+const STORED_BLOCK: u32 = 1 << 31;
 
 /// What stands before a chunk's bytes.
 #[derive(Debug, Clone, Copy)]
@@ -57,7 +66,7 @@ impl Header {
             CompressionScheme::ByteGrouping4LZ4 => {
                 let mut groups = Vec::with_capacity(self.unpacked as usize + 1);
                 inflate(packed, self.unpacked, &mut groups)?;
-                regroup(&groups, out);
+                out.extend_from_slice(&bg4_regroup(&groups));
             }
             CompressionScheme::Auto => return Err(Malformed::Length),
         }
@@ -66,27 +75,43 @@ impl Header {
 }
 
 fn inflate(packed: &[u8], unpacked: u32, out: &mut Vec<u8>) -> Result<(), Malformed> {
+    let before = out.len();
+    out.resize(before + unpacked as usize, 0);
+    if inflate_plain_frame(packed, &mut out[before..]) == Some(unpacked as usize) {
+        return Ok(());
+    }
+    // Another kind of frame than clients write, or a broken one.
+    out.truncate(before);
     let limit = u64::from(unpacked) + 1;
     FrameDecoder::new(packed).take(limit).read_to_end(out).map_err(Malformed::Packing)?;
     Ok(())
 }
 
-/// Undoes the grouping of bytes by their position in each four; the first groups are one byte
-/// longer where the length is no multiple of four.
-fn regroup(groups: &[u8], out: &mut Vec<u8>) {
-    let (quarter, rest) = (groups.len() / 4, groups.len() % 4);
-    let start = |group: usize| group * quarter + group.min(rest);
-    let group = |number: usize| &groups[start(number)..start(number + 1)];
-    let (first, second, third, fourth) = (group(0), group(1), group(2), group(3));
-    let before = out.len();
-    out.resize(before + groups.len(), 0);
-    let quads = out[before..].chunks_exact_mut(4).zip(first).zip(second).zip(third).zip(fourth);
-    for ((((quad, first), second), third), fourth) in quads {
-        quad.copy_from_slice(&[*first, *second, *third, *fourth]);
+/// Unpacks an LZ4 frame of independent blocks without checksums, which is what clients write,
+/// straight to its place: several times as fast as the general decoder. Returns the number of
+/// bytes; none for any other frame and for one that does not fit into `out`.
+fn inflate_plain_frame(packed: &[u8], out: &mut [u8]) -> Option<usize> {
+    let (head, mut rest) = packed.split_first_chunk::<7>()?;
+    let (magic, flags) = (&head[..4], head[4]);
+    if magic != LZ4_MAGIC || flags & !RESERVED_FLAG != PLAIN_FLAGS {
+        return None;
     }
-    let tail = before + 4 * quarter;
-    for (position, group) in [first, second, third].into_iter().take(rest).enumerate() {
-        out[tail + position] = group[quarter];
+    let mut written = 0;
+    loop {
+        let (length, after) = rest.split_first_chunk::<4>()?;
+        let length = u32::from_le_bytes(*length);
+        if length == 0 {
+            return Some(written);
+        }
+        let (block, after) = after.split_at_checked((length & !STORED_BLOCK) as usize)?;
+        let place = out.get_mut(written..)?;
+        if length & STORED_BLOCK == 0 {
+            written += lz4_flex::block::decompress_into(block, place).ok()?;
+        } else {
+            place.get_mut(..block.len())?.copy_from_slice(block);
+            written += block.len();
+        }
+        rest = after;
     }
 }
 

@@ -57,7 +57,9 @@ impl Term {
 
 /// Chunk indexes that were used lately, by storage key: a key never names other bytes.
 #[derive(Clone, Default)]
-pub(in crate::blob) struct IndexCache(Arc<Mutex<VecDeque<(Arc<str>, Arc<ChunkIndex>)>>>);
+pub(in crate::blob) struct IndexCache(Arc<Mutex<VecDeque<CachedIndex>>>);
+
+type CachedIndex = (Arc<str>, Arc<ChunkIndex>);
 
 impl fmt::Debug for IndexCache {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -103,11 +105,6 @@ impl Registry {
         Ok(index)
     }
 
-    /// The terms of a stored blob that touch a range.
-    pub(super) fn stored_terms(&self, digest: &Sha256Digest, range: ByteRange) -> Terms {
-        Terms::Stored { digest: digest.clone(), range, page: VecDeque::new() }
-    }
-
     /// The content of `terms` within `range` of their file.
     pub(super) fn content_of(&self, terms: Terms, range: ByteRange) -> BoxStream<'static, io::Result<Bytes>> {
         let plan = Plan { registry: self.clone(), terms, range, ready: VecDeque::new() };
@@ -127,7 +124,7 @@ impl Registry {
         digest: &Sha256Digest,
         range: ByteRange,
     ) -> BoxStream<'static, io::Result<Bytes>> {
-        self.content_of(self.stored_terms(digest, range), range)
+        self.content_of(Terms::stored(digest, range), range)
     }
 
     async fn term_page(&self, digest: &Sha256Digest, range: ByteRange) -> Result<VecDeque<Term>> {
@@ -174,12 +171,19 @@ pub(super) enum Terms {
 }
 
 impl Terms {
+    /// The terms of a stored blob that touch a range.
+    pub(super) fn stored(digest: &Sha256Digest, range: ByteRange) -> Self {
+        Self::Stored { digest: digest.clone(), range, page: VecDeque::new() }
+    }
+
     pub(super) async fn next(&mut self, registry: &Registry) -> Result<Option<Term>> {
         match self {
             Self::Given(terms) => Ok(terms.next()),
             Self::Stored { digest, range, page } => {
                 if page.is_empty() && range.start < range.end {
                     *page = registry.term_page(digest, *range).await?;
+                    // Beyond the blob's end the last term is found again.
+                    page.retain(|term| term.end() > range.start);
                     range.start = page.back().map_or(range.end, Term::end);
                 }
                 Ok(page.pop_front())

@@ -9,7 +9,7 @@ use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QuerySelect};
 use super::super::read::ByteRange;
 use super::XetHash;
 use super::chunk::ChunkIndex;
-use super::read::Term;
+use super::read::{Term, Terms};
 use crate::database::sql;
 use crate::entity::{blob, revision, xet_file, xorb};
 use crate::error::{Error, Result};
@@ -78,7 +78,7 @@ impl Registry {
     /// The terms that hold `range` of a chunked blob, cut to whole chunks. The range is not
     /// empty and lies within the blob.
     pub async fn reconstruct(&self, digest: &Sha256Digest, range: ByteRange) -> Result<Reconstruction> {
-        let mut stored = self.stored_terms(digest, range);
+        let mut stored = Terms::stored(digest, range);
         let mut terms = Vec::new();
         let mut offset_into_first_range = 0;
         while let Some(term) = stored.next(self).await? {
