@@ -84,6 +84,12 @@ impl Registry {
         self.blobs.check().await
     }
 
+    /// Tells this registry from another one that had its address before: 16 hex digits of the
+    /// checkpoint key's public half.
+    pub fn instance_id(&self) -> String {
+        hex::encode(self.keys.verifier().public_key()).chars().take(16).collect()
+    }
+
     pub fn settings(&self) -> &Settings {
         &self.settings
     }

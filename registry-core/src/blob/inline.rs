@@ -88,26 +88,24 @@ impl Registry {
         let rows =
             missing.values().map(|file| self.new_session(caller, namespace, &file.spec)).collect::<Result<Vec<_>>>()?;
         let sessions = upload_session::Entity::insert_many(rows).exec_with_returning(&self.db).await?;
-        let by_digest: BTreeMap<&str, &upload_session::Model> =
-            sessions.iter().map(|session| (session.sha256.as_str(), session)).collect();
-        futures::stream::iter(missing.values())
-            .map(|file| self.write_spooled(spool, file, by_digest.get(file.spec.sha256.as_str()).copied()))
+        let mut writes = Vec::with_capacity(sessions.len());
+        for session in &sessions {
+            let digest: Sha256Digest = session.sha256.parse()?;
+            let file = missing.get(&digest);
+            let file = *file.ok_or_else(|| Error::Internal("an upload session of no file".into()))?;
+            writes.push((file.clone(), session.storage_key.clone()));
+        }
+        futures::stream::iter(writes)
+            .map(|(file, key)| async move { self.write_spooled(spool, &file, &key).await })
             .buffer_unordered(WRITES)
             .try_collect::<Vec<()>>()
             .await?;
         self.record_spooled(&sessions).await
     }
 
-    async fn write_spooled(
-        &self,
-        spool: &Spool,
-        file: &SpooledFile,
-        session: Option<&upload_session::Model>,
-    ) -> Result<()> {
-        let session = session.ok_or_else(|| Error::Internal("an upload session was not inserted".into()))?;
+    async fn write_spooled(&self, spool: &Spool, file: &SpooledFile, key: &str) -> Result<()> {
         let content = spool.read(file).await?;
-        let path = self.blobs.path(&session.storage_key);
-        self.blobs.objects.put_opts(&path, content.into(), PutOptions::from(PutMode::Create)).await?;
+        self.blobs.objects.put_opts(&self.blobs.path(key), content.into(), PutOptions::from(PutMode::Create)).await?;
         Ok(())
     }
 

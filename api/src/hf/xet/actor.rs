@@ -114,7 +114,8 @@ fn issue(state: &State, request: &HttpRequest, caller: &Caller, model: &ModelNam
     let claims = Claims { token_id, model: model.to_string(), write };
     let expires_at = now_ms() + VALID_MS;
     let token = state.registry.issue_capability(PURPOSE, expires_at, &claims)?;
-    let url = format!("{}/xet", origin::origin(request, state));
+    let store = format!("{}-{}", state.registry.instance_id(), model.namespace);
+    let url = format!("{}/xet/stores/{store}", origin::origin(request, state));
     let seconds = expires_at / 1000;
     // Python reads the headers, the others the body.
     let answer = HttpResponse::Ok()

@@ -17,8 +17,8 @@ use serde_json::{Value, json};
 
 use super::super::refusal::{Answer, Refusal, Sought};
 use super::super::{Data, find_model, origin};
-use super::HashPath;
 use super::actor::{XetActor, state};
+use super::{FileHashPath, HashPath};
 use crate::server::download::parse_range;
 use crate::server::problem::Failure;
 
@@ -39,17 +39,18 @@ struct Claims {
 
 /// Whether a chunk is stored: never said, see the head of [`super`].
 pub(super) async fn find_chunk(_actor: XetActor, path: web::Path<HashPath>) -> Answer {
-    Err(Error::NotFound(format!("chunk {}", path.hash()?)).into())
+    path.hash()?;
+    Ok(HttpResponse::NotFound().finish())
 }
 
 /// The first form of the answer: links by xorb, one for each range of chunks.
 pub(super) async fn reconstruct_v1(
     state: Data,
     actor: XetActor,
-    file: web::Path<String>,
+    path: web::Path<FileHashPath>,
     request: HttpRequest,
 ) -> Answer {
-    let found = reconstruct(&state, &actor, &file, &request).await?;
+    let found = reconstruct(&state, &actor, &path.file, &request).await?;
     let fetch_info = links(
         &state,
         &actor,
@@ -68,10 +69,10 @@ pub(super) async fn reconstruct_v1(
 pub(super) async fn reconstruct_v2(
     state: Data,
     actor: XetActor,
-    file: web::Path<String>,
+    path: web::Path<FileHashPath>,
     request: HttpRequest,
 ) -> Answer {
-    let found = reconstruct(&state, &actor, &file, &request).await?;
+    let found = reconstruct(&state, &actor, &path.file, &request).await?;
     let xorbs = links(
         &state,
         &actor,
