@@ -7,7 +7,7 @@ SHELL := /bin/bash
 
 CARGO ?= cargo
 
-.PHONY: help bench build build-tests demo fmt lint deny test browser openapi models services torture
+.PHONY: help bench build build-tests demo fmt lint deny test rust-tests fuzz clients browser openapi models services torture
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,15 +37,21 @@ lint: ## Check format, lints, and crates' names, licenses and origins. Needs rus
 deny: ## Check crates' names, licenses and origins
 	PATH="$$(tests/support/install-tool cargo-deny 0.20.2):$$PATH" $(CARGO) deny --locked check bans licenses sources
 
-test: build ## Run all tests beside their own PostgreSQL and S3 server, then fuzz the API and open the pages. Needs python3, curl; installs PostgreSQL and Chromium from Debian
+test: rust-tests fuzz clients browser ## Run all tests. Installs what they need from Debian, PyPI, npm and crates.io
+
+rust-tests: build ## Run the Rust tests beside their own PostgreSQL and S3 server. Needs python3, curl
 	tests/support/with-services tests/support/run-tests
+
+fuzz: build ## Fuzz the API by its document, for some minutes
 	tests/support/api-fuzz
-	tests/support/browser-tests
+
+clients: build ## Run the stock clients of the Hub, each beside a server of its own
+	tests/support/client-tests
 
 torture: build ## Kill servers at 200 random moments and hold what they acknowledged. Needs a quiet machine, some minutes
 	WEIGHHOUSE_TORTURE_ROUNDS=$${WEIGHHOUSE_TORTURE_ROUNDS:-200} tests/support/with-services $(CARGO) test --locked -p weighhouse-tests --test torture -- --test-threads 1 --nocapture
 
-browser: build ## Run the page tests alone. Needs node; installs Chromium from Debian
+browser: build ## Open the pages in Chromium. Needs node; installs Chromium from Debian
 	tests/support/browser-tests
 
 openapi: build ## Rewrite openapi/openapi.json from the code

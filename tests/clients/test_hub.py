@@ -15,7 +15,8 @@ from pathlib import Path
 
 from server import CuttingProxy, Server, random_bytes, use_environment
 
-SERVER = Server()
+# Small parts, so that the Git LFS way is walked in one piece and in several.
+SERVER = Server(settings=["upload.multipart_bytes=4194304"])
 HOME = tempfile.TemporaryDirectory(prefix="weighhouse-home-")
 use_environment(SERVER.url, SERVER.token, HOME.name)
 
