@@ -1,6 +1,5 @@
 //! Health, metrics and the API's own documentation.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use actix_web::http::Method;

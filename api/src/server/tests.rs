@@ -33,7 +33,7 @@ async fn world(anonymous_read: bool) -> World {
             default_environment: "development".into(),
             max_file_bytes: 1 << 20,
             upload_session_ttl_ms: 60_000,
-            xet_xorb_grace_ms: days.saturating_mul(86_400_000),
+            xet_xorb_grace_ms: 86_400_000,
             lease_ms: 60_000,
             trusted_keys: Vec::new(),
             probe_version: "test".into(),

@@ -88,7 +88,7 @@ impl Registry {
         if !self.is_repetition(caller, model, head.as_ref(), set).await? {
             let mut files = apply(self.files_before(base.as_ref()).await?, &set.changes)?;
             identity::check_files(&mut files)?;
-            self.check_still_expected(head.as_ref(), set, &files).await?;
+            Self::check_still_expected(head.as_ref(), set, &files)?;
         }
         let uploaded: Vec<FileSpec> = set.changes.iter().filter_map(Change::uploaded).cloned().collect();
         self.check_blobs(caller, model, &uploaded).await?;
@@ -97,7 +97,7 @@ impl Registry {
 
     /// A branch that has moved is where an earlier delivery of these changes took it, or the
     /// changes are refused.
-    async fn check_still_expected(&self, head: Option<&Revision>, set: &ChangeSet, after: &[FileSpec]) -> Result<()> {
+    fn check_still_expected(head: Option<&Revision>, set: &ChangeSet, after: &[FileSpec]) -> Result<()> {
         let moved = refs::check_expected(&set.branch, &set.expected, head.map(|head| &head.commit));
         if moved.is_err() && head.is_some_and(|head| head.content_digest == identity::content_digest(after)) {
             return Ok(());

@@ -88,14 +88,12 @@ fn lines(
 ) -> impl futures::Stream<Item = Result<Bytes, Infallible>> + 'static {
     futures::stream::unfold(Some((work, progress)), |state| async move {
         let (mut work, progress) = state?;
-        match tokio::time::timeout(PROGRESS_PAUSE, &mut work).await {
-            Ok(outcome) => Some((Ok(line(&last_event(outcome.map_err(Error::from).flatten()))), None)),
-            Err(_) => {
-                let ShardProgress { verified, total } = *progress.borrow();
-                let event = json!({ "type": "validating", "verified": verified, "total": total });
-                Some((Ok(line(&event)), Some((work, progress))))
-            }
+        if let Ok(outcome) = tokio::time::timeout(PROGRESS_PAUSE, &mut work).await {
+            return Some((Ok(line(&last_event(outcome.map_err(Error::from).flatten()))), None));
         }
+        let ShardProgress { verified, total } = *progress.borrow();
+        let event = json!({ "type": "validating", "verified": verified, "total": total });
+        Some((Ok(line(&event)), Some((work, progress))))
     })
 }
 

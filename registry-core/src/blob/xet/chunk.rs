@@ -240,7 +240,8 @@ mod tests {
     fn every_compression_and_every_remainder_of_four_unpacks_to_the_same_bytes() {
         for scheme in [CompressionScheme::None, CompressionScheme::LZ4, CompressionScheme::ByteGrouping4LZ4] {
             for length in [400, 401, 402, 403, 128 << 10] {
-                let content: Vec<u8> = (0..length).map(|i| [7, (i / 64 % 256) as u8, 3, 9][i % 4]).collect();
+                let content: Vec<u8> =
+                    (0..length).map(|i| [7, u8::try_from(i / 64 % 256).unwrap_or_default(), 3, 9][i % 4]).collect();
                 let unpacked = unpack_all(&packed(&content, scheme), length).unwrap();
                 assert!(unpacked == content, "{scheme} {length}");
             }
