@@ -2,9 +2,9 @@
 //!
 //! A client gets a short-lived access token for one model and talks to the store with it. The
 //! store's address is this server's own, with a name for each namespace: clients remember by
-//! address what they have sent, and what one namespace was sent, another has no right to. Chunks are not deduplicated across
-//! clients: to ask whether a chunk is stored is answered "no", so that nobody learns what
-//! others have; each client remembers what it has sent itself.
+//! address what they have sent, and what one namespace was sent, another has no right to. Chunks
+//! are not deduplicated across clients: to ask whether a chunk is stored is answered "no", so
+//! that nobody learns what others have; each client remembers what it has sent itself.
 
 mod actor;
 mod read;
