@@ -96,6 +96,7 @@ class CuttingProxy:
         self.cuts = []
         self.cut_connections = 0
         self.answered_bytes = 0
+        self.asked_bytes = 0
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self.listener.getsockname()[1]}"
         threading.Thread(target=self._accept, daemon=True).start()
@@ -120,6 +121,7 @@ class CuttingProxy:
             while data := source.recv(65536):
                 passed += len(data)
                 self.answered_bytes += len(data) if is_answer else 0
+                self.asked_bytes += 0 if is_answer else len(data)
                 if is_answer and self.cuts and passed > self.cuts[0]:
                     self.cuts.pop(0)
                     self.cut_connections += 1
