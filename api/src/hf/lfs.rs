@@ -267,11 +267,12 @@ async fn upload(state: Data, capability: web::Path<String>, body: web::Payload) 
 }
 
 /// A part of an object. Parts come in their order; one that is sent again is taken again.
-async fn upload_part(state: Data, path: web::Path<(String, u64)>, body: web::Payload) -> Answer {
+async fn upload_part(state: Data, path: web::Path<(String, String)>, body: web::Payload) -> Answer {
     let (capability, part) = path.into_inner();
     let (claims, caller) = open(&state, &capability).await?;
     let missing = || Refusal::bad_request("This object has no such part.");
     let part_bytes = claims.part_bytes.ok_or_else(missing)?;
+    let part: u64 = part.parse().map_err(|_| missing())?;
     let start = part.checked_sub(1).and_then(|before| before.checked_mul(part_bytes));
     let start = start.filter(|start| *start < claims.size).ok_or_else(missing)?;
     let end = start.saturating_add(part_bytes).min(claims.size);

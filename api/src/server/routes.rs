@@ -26,6 +26,7 @@ pub(crate) struct Entry {
     pub(crate) method: Method,
     pub(crate) path: &'static str,
     pub(crate) permission: Permission,
+    pub(crate) facade: Facade,
 }
 
 /// Routes on their way into the server.
@@ -45,8 +46,8 @@ impl RouteTable {
         Args: FromRequest + 'static,
         F::Output: Responder + 'static,
     {
-        self.entries.push(Entry { method: method.clone(), path, permission });
         let facade = self.facade;
+        self.entries.push(Entry { method: method.clone(), path, permission, facade });
         let guarded = |method: Method, handler: F| {
             let route = web::method(method.clone()).to(handler);
             (method, route.wrap(from_fn(move |request, next| guard(facade, permission, request, next))))
