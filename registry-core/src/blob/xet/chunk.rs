@@ -19,6 +19,8 @@ use crate::error::{Error, Result};
 pub(super) const HEADER_BYTES: usize = 8;
 /// Most chunks in a xorb, by the format.
 pub(super) const MAX_CHUNKS: usize = 8 << 10;
+/// Most bytes of a chunk in a xorb, header included; the format allows for twice a chunk's content.
+pub(super) const MAX_PACKED_BYTES: usize = HEADER_BYTES + (256 << 10);
 /// Most bytes of a xorb's chunks, unpacked or packed without headers, by the format.
 pub(super) const MAX_CONTENT_BYTES: u64 = 64 << 20;
 /// Most bytes of a xorb as it is sent.

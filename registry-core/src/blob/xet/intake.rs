@@ -5,11 +5,13 @@ use bytes::{Bytes, BytesMut};
 use tokio::task::{JoinHandle, spawn_blocking};
 use xet_core_structures::merklehash::xorb_hash;
 
-use super::chunk::{Chunk, ChunkIndex, HEADER_BYTES, Header, MAX_CHUNKS, MAX_CONTENT_BYTES, hash_all};
+use super::chunk::{
+    Chunk, ChunkIndex, HEADER_BYTES, Header, MAX_CHUNKS, MAX_CONTENT_BYTES, MAX_PACKED_BYTES, hash_all,
+};
 use super::{Malformed, XetHash};
 
 /// Whole chunks that are hashed at once; two batches bound the memory of an arriving xorb.
-const BATCH_BYTES: usize = 1 << 20;
+const BATCH_BYTES: usize = 512 << 10;
 
 /// What arrived of a xorb.
 #[derive(Default)]
@@ -75,6 +77,7 @@ impl Intake {
     async fn hash_whole(&mut self) -> Result<Bytes, Malformed> {
         self.settle().await?;
         let batch = self.pending.split_to(self.whole).freeze();
+        self.pending.reserve(BATCH_BYTES + MAX_PACKED_BYTES);
         self.whole = 0;
         let (bytes, start) = (batch.clone(), self.start);
         self.hashing = Some(spawn_blocking(move || hash_all(&bytes, start)));

@@ -14,6 +14,7 @@ mod intake;
 mod read;
 mod reconstruct;
 mod shard;
+mod sink;
 mod xorb;
 
 use std::fmt;

@@ -28,7 +28,7 @@ use crate::identity::Sha256Digest;
 use crate::registry::Registry;
 
 /// Content of a segment: large enough to keep a disk busy, small enough to begin at once.
-const SEGMENT_BYTES: usize = 512 << 10;
+const SEGMENT_BYTES: usize = 256 << 10;
 /// Segments that are fetched or unpacked while the reader takes the one before. They bound a
 /// reader's memory.
 const SEGMENTS_AHEAD: usize = 3;

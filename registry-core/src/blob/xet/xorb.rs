@@ -14,10 +14,11 @@ use sea_orm::{
     QuerySelect, Set,
 };
 
-use super::super::staging::{Checkpoint, Staging, discard};
+use super::super::staging::discard;
 use super::super::store::BlobStore;
 use super::chunk::{ChunkIndex, MAX_XORB_BYTES};
 use super::intake::Intake;
+use super::sink::Sink;
 use super::{Malformed, XetHash};
 use crate::access::{Caller, Role};
 use crate::database::{begin, now_ms, sql};
@@ -82,29 +83,27 @@ impl Registry {
         S: Stream<Item = std::io::Result<Bytes>>,
     {
         let malformed = |error: Malformed| error.of(format_args!("xorb {hash}"));
-        let mut staging = Staging::open(&self.blobs, storage_key, MAX_XORB_BYTES, Checkpoint::start()).await?;
-        staging.begin().await?;
+        let mut sink = Sink::open(&self.blobs, storage_key).await?;
         let (mut intake, mut body) = (Intake::default(), pin!(body));
         let mut received = 0;
         while let Some(piece) = body.next().await {
             let piece = piece.map_err(|_| interrupted())?;
             received = bounded(received, &piece)?;
             if let Some(chunks) = intake.push(&piece).await.map_err(malformed)?
-                && let Some(checkpoint) = staging.write(chunks).await?
+                && let Some(multipart_id) = sink.write(chunks).await?
             {
-                self.note_multipart(storage_key, checkpoint.multipart_id).await?;
+                self.note_multipart(storage_key, multipart_id).await?;
             }
         }
         let (last, index) = intake.finish(hash).await.map_err(malformed)?;
-        staging.write(last).await?;
-        staging.finish().await?;
+        sink.write(last).await?;
+        sink.finish().await?;
         Ok(index)
     }
 
-    async fn note_multipart(&self, storage_key: &str, multipart_id: Option<String>) -> Result<()> {
-        let Some(id) = multipart_id else { return Ok(()) };
+    async fn note_multipart(&self, storage_key: &str, multipart_id: String) -> Result<()> {
         let update = "UPDATE xorb_staging SET multipart_id = ? WHERE storage_key = ?";
-        let values = vec![id.into(), storage_key.into()];
+        let values = vec![multipart_id.into(), storage_key.into()];
         self.db.execute_raw(sql(&self.db, update, values)).await?;
         Ok(())
     }
