@@ -1,8 +1,8 @@
 //! Small files that arrive inside of another request.
 //!
 //! They wait in an unnamed file until the whole request has been read and checked, so that a
-//! request that is refused leaves nothing. Then all of them become blobs in one transaction: a
-//! commit of a thousand small files must not cost a thousand.
+//! request that is refused leaves nothing. Then they become blobs by the thousand: a commit of
+//! many small files must not cost a transaction for each.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -25,6 +25,8 @@ use crate::registry::Registry;
 
 /// Objects written at once.
 const WRITES: usize = 8;
+/// Files that become blobs in one transaction; SQLite takes 32,766 values in a statement.
+const BATCH: usize = 1000;
 
 /// Contents that wait to be stored; they vanish with it.
 #[derive(Debug)]
@@ -82,17 +84,23 @@ impl Registry {
         let usable = self.usable_blobs(caller, namespace, &specs).await?;
         let missing: BTreeMap<&Sha256Digest, &SpooledFile> =
             files.iter().filter(|file| !usable.contains_key(&file.spec.sha256)).map(|f| (&f.spec.sha256, f)).collect();
-        if missing.is_empty() {
-            return Ok(());
+        let missing: Vec<&SpooledFile> = missing.into_values().collect();
+        for batch in missing.chunks(BATCH) {
+            self.store_batch(caller, namespace, spool, batch).await?;
         }
+        Ok(())
+    }
+
+    async fn store_batch(&self, caller: &Caller, namespace: &str, spool: &Spool, files: &[&SpooledFile]) -> Result<()> {
         let rows =
-            missing.values().map(|file| self.new_session(caller, namespace, &file.spec)).collect::<Result<Vec<_>>>()?;
+            files.iter().map(|file| self.new_session(caller, namespace, &file.spec)).collect::<Result<Vec<_>>>()?;
         let sessions = upload_session::Entity::insert_many(rows).exec_with_returning(&self.db).await?;
+        let by_digest: BTreeMap<&str, &SpooledFile> =
+            files.iter().map(|file| (file.spec.sha256.as_str(), *file)).collect();
         let mut writes = Vec::with_capacity(sessions.len());
         for session in &sessions {
-            let digest: Sha256Digest = session.sha256.parse()?;
-            let file = missing.get(&digest);
-            let file = *file.ok_or_else(|| Error::Internal("an upload session of no file".into()))?;
+            let file = by_digest.get(session.sha256.as_str()).copied();
+            let file = file.ok_or_else(|| Error::Internal("an upload session of no file".into()))?;
             writes.push((file.clone(), session.storage_key.clone()));
         }
         futures::stream::iter(writes)

@@ -21,10 +21,13 @@ pub use sweep::SweepReport;
 pub use upload::{FileUpload, UploadState, UploadStatus};
 pub use xet::{Reconstruction, ReconstructionTerm, ShardOutcome, ShardProgress, XetHash};
 
-use sea_orm::ConnectionTrait;
+use std::collections::BTreeMap;
 
-use crate::database::{now_ms, sql};
-use crate::entity::blob;
+use sea_orm::sea_query::OnConflict;
+use sea_orm::{ConnectionTrait, EntityTrait, Set};
+
+use crate::database::now_ms;
+use crate::entity::{blob, blob_grant};
 use crate::error::{Error, Result};
 use crate::identity::Sha256Digest;
 
@@ -63,16 +66,28 @@ impl GrantSource {
     }
 }
 
-/// Records a namespace's right to a blob; an existing right stays as it is.
-pub(crate) async fn grant(
+/// Grants recorded in one statement.
+const GRANT_ROWS: usize = 1000;
+
+/// Records a namespace's right to blobs; existing rights stay as they are.
+pub(crate) async fn grant<'a>(
     connection: &impl ConnectionTrait,
     namespace: &str,
-    digest: &Sha256Digest,
+    digests: impl IntoIterator<Item = &'a Sha256Digest>,
     source: GrantSource,
 ) -> Result<()> {
-    let insert =
-        "INSERT INTO blob_grant (namespace, sha256, source, granted_at) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING";
-    let values = vec![namespace.into(), digest.as_str().into(), source.as_str().into(), now_ms().into()];
-    connection.execute_raw(sql(connection, insert, values)).await?;
+    let row = |digest: &Sha256Digest| blob_grant::ActiveModel {
+        namespace: Set(namespace.to_owned()),
+        sha256: Set(digest.to_string()),
+        source: Set(source.as_str().to_owned()),
+        granted_at: Set(now_ms()),
+    };
+    let rows: BTreeMap<&Sha256Digest, _> = digests.into_iter().map(|digest| (digest, row(digest))).collect();
+    let rows: Vec<_> = rows.into_values().collect();
+    for rows in rows.chunks(GRANT_ROWS) {
+        let keep =
+            OnConflict::columns([blob_grant::Column::Namespace, blob_grant::Column::Sha256]).do_nothing().to_owned();
+        blob_grant::Entity::insert_many(rows.to_vec()).on_conflict(keep).exec_without_returning(connection).await?;
+    }
     Ok(())
 }

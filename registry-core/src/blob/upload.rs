@@ -437,7 +437,7 @@ pub(super) async fn insert_blob(
                   VALUES (?, ?, 'whole', ?, ?) ON CONFLICT DO NOTHING";
     let values = vec![digest.as_str().into(), session.size.into(), session.storage_key.clone().into(), now_ms().into()];
     let kept = txn.execute_raw(sql(txn, insert, values)).await?.rows_affected() == 1;
-    grant(txn, &session.namespace, digest, GrantSource::Uploaded).await?;
+    grant(txn, &session.namespace, [digest], GrantSource::Uploaded).await?;
     let event = Event::new("blob.uploaded", &session.created_by)
         .detail("namespace", session.namespace.as_str())
         .detail("sha256", digest.as_str())

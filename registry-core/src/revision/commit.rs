@@ -170,9 +170,8 @@ async fn insert(
     };
     let revision: Revision = row.insert(txn).await?.try_into()?;
     insert_files(txn, &revision, &commit.files).await?;
-    for file in &commit.files {
-        grant(txn, &model.name.namespace, &file.sha256, GrantSource::Readable).await?;
-    }
+    let digests = commit.files.iter().map(|file| &file.sha256);
+    grant(txn, &model.name.namespace, digests, GrantSource::Readable).await?;
     pipeline::start(txn, &revision).await?;
     let event = Event::new("revision.committed", caller.subject())
         .model(&model.id)

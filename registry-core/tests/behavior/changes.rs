@@ -104,15 +104,15 @@ on_both_databases! {
         assert_eq!(world.count("SELECT COUNT(*) FROM revision").await, 2);
     }
 
-    async fn a_thousand_small_files_share_objects_with_what_is_stored(world: World) {
+    async fn thousands_of_small_files_share_objects_with_what_is_stored(world: World) {
         let model = world.model("acme/m").await;
-        let contents: Vec<(String, Vec<u8>)> = (0..300).map(|n| (format!("f{n}"), format!("{}", n % 100).into_bytes())).collect();
+        let contents: Vec<(String, Vec<u8>)> = (0..3000).map(|n| (format!("f{n}"), format!("{}", n % 2500).into_bytes())).collect();
         let files: Vec<(&str, &[u8])> = contents.iter().map(|(path, bytes)| (path.as_str(), bytes.as_slice())).collect();
         commit(&world, &model, written(&files, "many")).await.unwrap();
-        assert_eq!(world.objects().len(), 100);
+        assert_eq!(world.objects().len(), 2500);
         commit(&world, &model, written(&[("again", b"7")], "again")).await.unwrap();
-        assert_eq!(world.objects().len(), 100);
-        assert_eq!(world.count("SELECT COUNT(*) FROM blob_grant").await, 100);
+        assert_eq!(world.objects().len(), 2500);
+        assert_eq!(world.count("SELECT COUNT(*) FROM blob_grant").await, 2500);
     }
 
     async fn history_follows_first_parents_page_by_page(world: World) {

@@ -201,7 +201,7 @@ impl Registry {
             let insert = "INSERT INTO xet_file (file_hash, sha256) VALUES (?, ?) ON CONFLICT DO NOTHING";
             let values = vec![file.hash.to_string().into(), file.sha256.as_str().into()];
             txn.execute_raw(sql(&txn, insert, values)).await?;
-            grant(&txn, namespace, &file.sha256, GrantSource::Uploaded).await?;
+            grant(&txn, namespace, [&file.sha256], GrantSource::Uploaded).await?;
             let event = Event::new("blob.uploaded", caller.subject())
                 .detail("namespace", namespace)
                 .detail("sha256", file.sha256.as_str())
