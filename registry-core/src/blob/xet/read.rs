@@ -18,7 +18,7 @@ use tokio::task::spawn_blocking;
 use verifier::ReadAt;
 
 use super::super::read::ByteRange;
-use super::super::store::BlobStore;
+use super::super::store::{BlobStore, Kind};
 use super::XetHash;
 use super::chunk::{ChunkIndex, unpack_all};
 use crate::database::sql;
@@ -27,8 +27,10 @@ use crate::error::{Error, Result};
 use crate::identity::Sha256Digest;
 use crate::registry::Registry;
 
-/// Content of a segment: large enough to keep a disk busy, small enough to begin at once.
-const SEGMENT_BYTES: usize = 256 << 10;
+/// Content of a segment on local disk: large enough to keep it busy, small enough to begin at once.
+const LOCAL_SEGMENT_BYTES: u64 = 256 << 10;
+/// Content of a segment in a remote store, where each read waits for a round trip.
+const REMOTE_SEGMENT_BYTES: u64 = 2 << 20;
 /// Segments that are fetched or unpacked while the reader takes the one before. They bound a
 /// reader's memory.
 const SEGMENTS_AHEAD: usize = 3;
@@ -208,7 +210,11 @@ impl Plan {
             }
             let Some(term) = self.terms.next(&self.registry).await? else { return Ok(None) };
             let index = self.registry.chunk_index(&term.storage_key).await?;
-            self.ready = segments(&term, &index, self.range)?;
+            let most = match self.registry.blobs.kind {
+                Kind::Local { .. } => LOCAL_SEGMENT_BYTES,
+                Kind::S3 { .. } => REMOTE_SEGMENT_BYTES,
+            };
+            self.ready = segments(&term, &index, self.range, most)?;
         }
     }
 }
@@ -223,8 +229,9 @@ struct Segment {
     wanted: Range<usize>,
 }
 
-/// Cuts what `range` wants of a term into segments.
-fn segments(term: &Term, index: &ChunkIndex, range: ByteRange) -> Result<VecDeque<Segment>> {
+/// Cuts what `range` wants of a term into segments, each ended by the chunk that brings it to
+/// `most` bytes.
+fn segments(term: &Term, index: &ChunkIndex, range: ByteRange, most: u64) -> Result<VecDeque<Segment>> {
     let chunks = index.get(term.chunks.clone());
     let chunks = chunks.ok_or_else(|| Error::Corrupt("a term refers to chunks that its xorb does not have".into()))?;
     let (mut segments, mut start) = (VecDeque::new(), term.start);
@@ -235,7 +242,7 @@ fn segments(term: &Term, index: &ChunkIndex, range: ByteRange) -> Result<VecDequ
         if end > range.start && start < range.end {
             let (first, from) = *open.get_or_insert((number, start));
             let is_last = number + 1 == term.chunks.end || end >= range.end;
-            if is_last || end - from >= SEGMENT_BYTES as u64 {
+            if is_last || end - from >= most {
                 let object = index.start(first)..index.start(number + 1);
                 segments.push_back(segment(term, object, from..end, range)?);
                 open = None;
