@@ -10,8 +10,8 @@ use std::pin::pin;
 use bytes::Bytes;
 use futures::{Stream, StreamExt};
 use sea_orm::{
-    ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, FromQueryResult, QueryFilter, QueryOrder,
-    QuerySelect, Set,
+    ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, FromQueryResult, PaginatorTrait, QueryFilter,
+    QueryOrder, QuerySelect, Set,
 };
 
 use super::super::staging::discard;
@@ -301,10 +301,20 @@ pub(super) async fn use_xorbs(connection: &impl ConnectionTrait, hashes: &[XetHa
         values.extend(hashes.iter().map(|hash| hash.to_string().into()));
         let used = connection.execute_raw(sql(connection, &update, values)).await?.rows_affected();
         if used != hashes.len() as u64 {
-            return Err(Error::XorbMissing("of this shard".into()));
+            return Err(missing_of(connection, hashes).await?);
         }
     }
     Ok(())
+}
+
+/// Names a xorb that is gone.
+async fn missing_of(connection: &impl ConnectionTrait, hashes: &[XetHash]) -> Result<Error> {
+    for hash in hashes {
+        if xorb::Entity::find_by_id(hash.to_string()).count(connection).await? == 0 {
+            return Ok(Error::XorbMissing(hash.to_string()));
+        }
+    }
+    Ok(Error::UploadBusy)
 }
 
 /// Lets the next sweep take the object.
