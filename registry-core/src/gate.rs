@@ -296,7 +296,14 @@ impl Registry {
             decided_at: Set(now),
             valid_until: Set(valid_until),
         };
-        row.insert(txn).await?;
+        let same_input = OnConflict::new().do_nothing().to_owned();
+        if decision::Entity::insert(row).on_conflict(same_input).exec_without_returning(txn).await? == 0 {
+            // Somebody asked the same at the same moment: one answer is stored, and it counts.
+            let stored = self.same_input(txn, model, input, &decision.input_digest).await?;
+            let stored = stored.ok_or_else(|| Error::Internal("a decision is stored and not found".into()))?;
+            set_live(txn, model, input, &stored.id).await?;
+            return Ok(stored);
+        }
         set_live(txn, model, input, &decision.id).await?;
         let event = Event::new("decision.made", "weighhouse")
             .model(&model.id)

@@ -1,8 +1,8 @@
 //! Files as git and the Hub's clients see them: entries with object ids, folders included.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
-use registry_core::{FileSpec, Sha256Digest, git};
+use registry_core::{FileSpec, git};
 use serde::Serialize;
 use sha1::{Digest, Sha1};
 
@@ -30,10 +30,10 @@ pub(super) struct Lfs {
     pub(super) pointer_size: u64,
 }
 
-/// One file's entry; `git_ids` holds the ids of ordinary files.
-pub(super) fn file_entry(file: &FileSpec, git_ids: &HashMap<Sha256Digest, String>) -> Entry {
+/// One file's entry; an ordinary one has a git id.
+pub(super) fn file_entry(file: &FileSpec, git_id: Option<&String>) -> Entry {
     let entry = |oid, lfs| Entry { r#type: "file", path: file.path.clone(), oid, size: file.size, lfs };
-    if let Some(oid) = git_ids.get(&file.sha256).filter(|_| git::is_ordinary(&file.path, file.size)) {
+    if let Some(oid) = git_id {
         return entry(oid.clone(), None);
     }
     let pointer = git::lfs_pointer(file);
@@ -42,8 +42,8 @@ pub(super) fn file_entry(file: &FileSpec, git_ids: &HashMap<Sha256Digest, String
 }
 
 /// What clients compare to tell whether they have a file: SHA-256 where Git LFS keeps it.
-pub(super) fn etag(file: &FileSpec, git_ids: &HashMap<Sha256Digest, String>) -> String {
-    let entry = file_entry(file, git_ids);
+pub(super) fn etag(file: &FileSpec, git_id: Option<&String>) -> String {
+    let entry = file_entry(file, git_id);
     entry.lfs.map_or(entry.oid, |lfs| lfs.oid)
 }
 
@@ -112,19 +112,18 @@ impl<'a> Folder<'a> {
 
 #[cfg(test)]
 mod tests {
+    use registry_core::Sha256Digest;
+
     use super::*;
 
     fn entries(paths: &[(&str, &[u8])]) -> Vec<Entry> {
-        let files: Vec<FileSpec> = paths
-            .iter()
-            .map(|(path, bytes)| FileSpec {
-                path: (*path).into(),
-                sha256: Sha256Digest::of(bytes),
-                size: bytes.len() as u64,
-            })
-            .collect();
-        let ids = paths.iter().map(|(_, bytes)| (Sha256Digest::of(bytes), git::blob_id(bytes))).collect();
-        files.iter().map(|file| file_entry(file, &ids)).collect()
+        let entry = |(path, bytes): &(&str, &[u8])| {
+            let size = bytes.len() as u64;
+            let file = FileSpec { path: (*path).into(), sha256: Sha256Digest::of(bytes), size };
+            let id = git::is_ordinary(path, size).then(|| git::blob_id(bytes));
+            file_entry(&file, id.as_ref())
+        };
+        paths.iter().map(entry).collect()
     }
 
     #[test]

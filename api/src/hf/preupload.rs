@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use ignore::gitignore::{Gitignore, GitignoreBuilder};
-use registry_core::{ModelInfo, Sha256Digest, check_path, git};
+use registry_core::{ModelInfo, check_path, git};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -83,12 +83,10 @@ async fn present_ids(state: &State, model: &ModelInfo, revision: &str) -> Answer
         Err(refusal) if refusal.is_not_found() => return Ok(HashMap::new()),
         found => found?,
     };
-    let files = state.registry.revision_files(&revision).await?;
-    let ids: HashMap<Sha256Digest, String> = state.registry.git_ids(&files).await?;
-    let named = files.into_iter().map(|file| {
-        let id = files::etag(&file, &ids);
-        let ordinary = git::is_ordinary(&file.path, file.size);
-        (file.path, (ordinary, id))
+    let files = state.registry.git_files(&revision).await?;
+    let named = files.into_iter().map(|(file, id)| {
+        let etag = files::etag(&file, id.as_ref());
+        (file.path, (id.is_some(), etag))
     });
     Ok(named.collect())
 }

@@ -2,7 +2,7 @@
 
 use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse, web};
-use registry_core::{CommitId, Error, FileSpec, ModelInfo, PageRequest, RefKind, Revision, rfc3339};
+use registry_core::{CommitId, Error, ModelInfo, PageRequest, RefKind, Revision, rfc3339};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -134,9 +134,8 @@ async fn revision_or_nothing(state: &State, model: &ModelInfo, name: &str) -> An
 }
 
 async fn entries(state: &State, revision: &Revision) -> Answer<Vec<Entry>> {
-    let files: Vec<FileSpec> = state.registry.revision_files(revision).await?;
-    let ids = state.registry.git_ids(&files).await?;
-    Ok(files.iter().map(|file| files::file_entry(file, &ids)).collect())
+    let files = state.registry.git_files(revision).await?;
+    Ok(files.iter().map(|(file, id)| files::file_entry(file, id.as_ref())).collect())
 }
 
 /// An answer with a link to its next page. Clients follow absolute links only.

@@ -44,7 +44,7 @@ async fn send(
     file: &FileSpec,
 ) -> Answer {
     let ids = state.registry.git_ids(std::slice::from_ref(file)).await?;
-    let etag = etag(file, &ids);
+    let etag = etag(file, ids.get(&file.sha256));
     let download = Download { state, request, caller, model, revision, file, etag: &etag };
     let refused = |error| Refusal::from(error).at(&revision.commit);
     download.admit().await.map_err(refused)?;

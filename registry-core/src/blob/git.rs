@@ -7,14 +7,16 @@
 use std::collections::HashMap;
 
 use futures::{StreamExt, TryStreamExt};
-use sea_orm::{ColumnTrait, EntityTrait, QueryFilter};
+use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryResult};
 use sha1::{Digest, Sha1};
 
 use super::read::ByteRange;
+use crate::database::sql;
 use crate::entity::git_blob;
 use crate::error::{Error, Result};
 use crate::identity::{FileSpec, Sha256Digest};
 use crate::registry::Registry;
+use crate::revision::Revision;
 
 /// Largest file that is an ordinary one, in bytes.
 pub const MAX_ORDINARY_BYTES: u64 = 5 << 20;
@@ -108,6 +110,24 @@ impl Registry {
         Ok(known)
     }
 
+    /// All files of a revision, sorted by path, and the git ids of the ordinary ones.
+    pub async fn git_files(&self, revision: &Revision) -> Result<Vec<(FileSpec, Option<String>)>> {
+        let query = "SELECT f.path, f.sha256, f.size, g.sha1 FROM revision_file f \
+                     LEFT JOIN git_blob g ON g.sha256 = f.sha256 WHERE f.revision_id = ? ORDER BY f.path";
+        let rows = self.db.query_all_raw(sql(&self.db, query, vec![revision.id.clone().into()])).await?;
+        let mut files = rows.iter().map(git_file).collect::<Result<Vec<_>>>()?;
+        // Committed before ids were kept, or while their bytes could not be read.
+        let lacking = |(file, id): &&(FileSpec, Option<String>)| id.is_none() && is_ordinary(&file.path, file.size);
+        let missing: Vec<FileSpec> = files.iter().filter(lacking).map(|(file, _)| file.clone()).collect();
+        if !missing.is_empty() {
+            let ids = self.git_ids(&missing).await?;
+            for (file, id) in &mut files {
+                *id = id.take().or_else(|| ids.get(&file.sha256).cloned());
+            }
+        }
+        Ok(files)
+    }
+
     async fn compute_git_id(&self, file: &FileSpec) -> Result<String> {
         let mut bytes = self.stream_blob(&file.sha256, ByteRange { start: 0, end: file.size }).await?;
         let mut whole = Vec::new();
@@ -128,6 +148,18 @@ impl Registry {
         }
         Ok(())
     }
+}
+
+/// An id counts for an ordinary file alone: the same bytes may lie elsewhere under a name that
+/// Git LFS keeps.
+fn git_file(row: &QueryResult) -> Result<(FileSpec, Option<String>)> {
+    let size: i64 = row.try_get("", "size")?;
+    let size = u64::try_from(size).map_err(|_| Error::Corrupt("negative size".into()))?;
+    let sha256: String = row.try_get("", "sha256")?;
+    let file = FileSpec { path: row.try_get("", "path")?, sha256: sha256.parse()?, size };
+    let id: Option<String> = row.try_get("", "sha1")?;
+    let ordinary = is_ordinary(&file.path, file.size);
+    Ok((file, id.filter(|_| ordinary)))
 }
 
 #[cfg(test)]

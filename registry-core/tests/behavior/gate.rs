@@ -27,6 +27,21 @@ on_both_databases! {
         world.registry.authorize_read(&writer, &model, &revision).await.unwrap();
     }
 
+    async fn the_same_question_asked_by_many_at_once_has_one_answer(world: World) {
+        let model = world.model("acme/tiny").await;
+        let revision = world.push(&model, &[("w.gguf", &tiny_model())]).await.revision;
+        world.run_jobs(ProbeVerdict::Passed).await;
+        let asked = (0..8).map(|_| {
+            let (registry, model, revision) = (world.registry.clone(), model.clone(), revision.clone());
+            tokio::spawn(async move { registry.decide(&model, &revision, &question("production", "commercial=true")).await })
+        });
+        let mut answers = std::collections::BTreeSet::new();
+        for answer in asked.collect::<Vec<_>>() {
+            answers.insert(answer.await.unwrap().unwrap().id);
+        }
+        assert_eq!(answers.len(), 1);
+    }
+
     async fn the_same_question_gets_the_same_stored_decision(world: World) {
         let model = world.model("acme/tiny").await;
         let revision = world.push(&model, &[("w.gguf", &tiny_model())]).await.revision;
