@@ -53,6 +53,7 @@ pub struct Server {
     pub environment: String,
     pub anonymous_read: bool,
     pub trusted_proxies: Vec<Network>,
+    pub xet_download_bytes: u64,
     pub workers: usize,
     pub shutdown_grace_seconds: u64,
     pub silence_seconds: u64,

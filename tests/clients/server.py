@@ -59,6 +59,12 @@ class Server:
             text = answer.read()
             return json.loads(text) if text else None
 
+    def metrics(self):
+        request = urllib.request.Request(f"{self.url}/metrics")
+        request.add_header("Authorization", f"Bearer {self.token}")
+        with urllib.request.urlopen(request) as answer:
+            return answer.read().decode()
+
     def issue_token(self, subject, namespace=None, role="writer", environment=None):
         """A token of a subject that has a role in one namespace, or in none."""
         if namespace:

@@ -6,6 +6,7 @@ imported. Nothing but what a user sets is set: the endpoint, the token, and a ho
 
 import hashlib
 import json
+import os
 import tempfile
 import unittest
 import urllib.request
@@ -21,7 +22,7 @@ HOME = tempfile.TemporaryDirectory(prefix="weighhouse-home-")
 use_environment(SERVER.url, SERVER.token, HOME.name)
 
 import huggingface_hub  # noqa: E402
-from huggingface_hub import CommitOperationAdd, CommitOperationCopy, HfApi  # noqa: E402
+from huggingface_hub import CommitOperationAdd, CommitOperationCopy, HfApi, hf_hub_url  # noqa: E402
 from huggingface_hub.utils import (  # noqa: E402
     EntryNotFoundError,
     GatedRepoError,
@@ -329,6 +330,31 @@ class HubTest(unittest.TestCase):
         with ThreadPoolExecutor(4) as pool:
             list(pool.map(send, range(6)))
         self.assertEqual(len(self.api.list_repo_files(self.repo)), 7)
+
+
+@unittest.skipIf(VERSION < (1,), "this version asks one endpoint only, the environment's")
+@unittest.skipIf(os.environ.get("HF_HUB_DISABLE_XET"), "these files come and go through Xet")
+class LargeFileTest(unittest.TestCase):
+    """Files above the size from which clients refuse plain HTTP; here it is small."""
+
+    def test_large_files_come_through_xet(self):
+        server = Server(settings=[f"server.xet_download_bytes={MEBIBYTE}"])
+        self.addCleanup(server.stop)
+        api = HfApi(endpoint=server.url, token=server.token)
+        api.create_repo("acme/large")
+        files = {"large.safetensors": random_bytes(9 * MEBIBYTE, 9), "small.bin": b"small"}
+        operations = [CommitOperationAdd(path, content) for path, content in files.items()]
+        api.create_commit("acme/large", operations, commit_message="add")
+        offered = lambda path: api.get_hf_file_metadata(  # noqa: E731
+            url=hf_hub_url("acme/large", path, endpoint=server.url), token=server.token
+        ).xet_file_data
+        self.assertIsNotNone(offered("large.safetensors"))
+        self.assertIsNone(offered("small.bin"))
+        with tempfile.TemporaryDirectory() as cache:
+            for path, content in files.items():
+                read = Path(api.hf_hub_download("acme/large", path, cache_dir=cache)).read_bytes()
+                self.assertEqual(read, content)
+        self.assertRegex(server.metrics(), r'route="/xet/fetch/')
 
 
 @unittest.skipIf(VERSION < (1,), "this version takes the path for a kind of repository")

@@ -39,6 +39,7 @@ pub(super) fn serve(arguments: &ConfigArguments) -> Result<ExitCode, CliError> {
             public_url: config.server.public_url.clone(),
             trusted_proxies: config.server.trusted_proxies.clone(),
             multipart_bytes: config.upload.multipart_bytes,
+            xet_download_bytes: config.server.xet_download_bytes,
             metrics: server::init_metrics().map_err(|error| CliError::Usage(error.to_string()))?,
             silence: Duration::from_secs(config.server.silence_seconds),
         });

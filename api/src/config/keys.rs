@@ -111,6 +111,13 @@ pub const KEYS: &[Key] = &[
         Fixed(""),
         "Proxies (addresses or networks) whose X-Forwarded-Host, -Proto and -Prefix are believed.",
     ),
+    integer(
+        "server.xet_download_bytes",
+        0,
+        1 << 50,
+        Fixed("50000000000"),
+        "From this size on, files that came through Xet are offered through it too; clients use plain HTTP below.",
+    ),
     integer("server.workers", 1, 1024, Derived, "Threads that serve requests; by default one for each core."),
     integer(
         "server.shutdown_grace_seconds",

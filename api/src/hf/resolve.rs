@@ -1,10 +1,12 @@
 //! The bytes of a file, by the path that every client of the Hub builds.
 
-use actix_web::{HttpRequest, web};
+use actix_web::http::header::{self, HeaderName, HeaderValue};
+use actix_web::{HttpRequest, HttpResponse, web};
 use registry_core::{Caller, FileSpec, ModelInfo, Revision};
 use serde::Deserialize;
 
 use super::files::etag;
+use super::origin::origin;
 use super::refusal::{Answer, Refusal, Sought};
 use super::{Data, find_model, find_revision};
 use crate::server::State;
@@ -51,5 +53,23 @@ async fn send(
     if download.is_known() {
         return Ok(download.not_modified());
     }
-    Ok(download.send().await?)
+    let mut response = download.send().await?;
+    if file.size >= state.xet_download_bytes
+        && let Some(hash) = state.registry.xet_hash(&file.sha256).await?
+    {
+        let token = format!("{}/api/models/{}/xet-read-token/{}", origin(request, state), model.name, revision.commit);
+        offer_xet(&mut response, &hash.to_string(), &token);
+    }
+    Ok(response)
+}
+
+/// Tells where the file can be had in chunks: Python refuses larger files over plain HTTP.
+fn offer_xet(response: &mut HttpResponse, hash: &str, token_url: &str) {
+    let link = format!("<{token_url}>; rel=\"xet-auth\"");
+    let headers = [(HeaderName::from_static("x-xet-hash"), hash.to_owned()), (header::LINK, link)];
+    for (name, value) in headers {
+        if let Ok(value) = HeaderValue::from_str(&value) {
+            response.headers_mut().insert(name, value);
+        }
+    }
 }

@@ -39,6 +39,8 @@ pub(crate) struct State {
     pub(crate) trusted_proxies: Vec<Network>,
     /// Larger files are taken in parts of this many bytes from clients that offer it.
     pub(crate) multipart_bytes: u64,
+    /// From this size on, files in chunks are offered through Xet as well.
+    pub(crate) xet_download_bytes: u64,
     pub(crate) metrics: metrics_exporter_prometheus::PrometheusHandle,
     /// How long a peer may send or take nothing in the middle of a request.
     pub(crate) silence: Duration,

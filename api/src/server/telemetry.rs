@@ -28,7 +28,7 @@ pub(crate) async fn observe<B: MessageBody>(
 ) -> Result<ServiceResponse<B>, actix_web::Error> {
     let id = request_id(&request);
     let method = request.method().to_string();
-    let path = request.path().to_owned();
+    let path = without_capability(request.path());
     let span = tracing::info_span!("request", request_id = %id, method, path);
     let started = Instant::now();
     let mut response = next.call(request).instrument(span.clone()).await?;
@@ -41,6 +41,19 @@ pub(crate) async fn observe<B: MessageBody>(
     metrics::histogram!("weighhouse_http_request_seconds", &labels).record(seconds);
     add_headers(&mut response, &id);
     Ok(response)
+}
+
+/// Below these paths a segment is a right for whoever holds it, and logs are read by many.
+const CAPABILITIES: [&str; 3] = ["/lfs/upload/", "/lfs/download/", "/xet/fetch/"];
+
+fn without_capability(path: &str) -> String {
+    for prefix in CAPABILITIES {
+        if let Some((before, rest)) = path.split_once(prefix) {
+            let rest = rest.find('/').map_or("", |end| &rest[end..]);
+            return format!("{before}{prefix}…{rest}");
+        }
+    }
+    path.to_owned()
 }
 
 /// The caller's id if it is harmless, else a new one.
@@ -59,4 +72,16 @@ fn add_headers<B>(response: &mut ServiceResponse<B>, id: &str) {
         headers.insert(REQUEST_ID, value);
     }
     headers.insert(HeaderName::from_static("x-content-type-options"), HeaderValue::from_static("nosniff"));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn logs_do_not_hold_what_opens_a_door() {
+        assert_eq!(without_capability("/lfs/upload/secret.tag/parts/1"), "/lfs/upload/…/parts/1");
+        assert_eq!(without_capability("/t1/hf/xet/fetch/secret.tag"), "/t1/hf/xet/fetch/…");
+        assert_eq!(without_capability("/v1/models"), "/v1/models");
+    }
 }

@@ -61,6 +61,7 @@ async fn world(anonymous_read: bool) -> World {
         public_url,
         trusted_proxies: Vec::new(),
         multipart_bytes: 1 << 20,
+        xet_download_bytes: 1 << 40,
         metrics,
         silence: Duration::from_mins(1),
     });
