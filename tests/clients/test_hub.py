@@ -22,7 +22,7 @@ HOME = tempfile.TemporaryDirectory(prefix="weighhouse-home-")
 use_environment(SERVER.url, SERVER.token, HOME.name)
 
 import huggingface_hub  # noqa: E402
-from huggingface_hub import CommitOperationAdd, CommitOperationCopy, HfApi, hf_hub_url  # noqa: E402
+from huggingface_hub import CommitOperationAdd, CommitOperationCopy, HfApi, HfFileSystem, ModelCard, hf_hub_url  # noqa: E402
 from huggingface_hub.utils import (  # noqa: E402
     EntryNotFoundError,
     GatedRepoError,
@@ -236,6 +236,20 @@ class HubTest(unittest.TestCase):
         self.assertEqual(below, ["d/m.safetensors", "d/x.txt"])
         with self.assertRaises(EntryNotFoundError):
             list(self.api.list_repo_tree(self.repo, path_in_repo="nowhere"))
+
+    def test_a_model_is_a_file_system(self):
+        self.create()
+        self.upload({"README.md": CARD.encode(), "d/x.txt": b"hello"})
+        files = HfFileSystem()
+        self.assertEqual(sorted(files.glob(f"{self.repo}/**/*.txt")), [f"{self.repo}/d/x.txt"])
+        with files.open(f"{self.repo}/d/x.txt") as opened:
+            opened.seek(1)
+            self.assertEqual(opened.read(3), b"ell")
+        files.pipe_file(f"{self.repo}/new.txt", b"new")
+        files.rm(f"{self.repo}/d/x.txt")
+        files.invalidate_cache()
+        self.assertEqual(sorted(self.api.list_repo_files(self.repo)), ["README.md", "new.txt"])
+        self.assertEqual(ModelCard.load(self.repo).data.license, "apache-2.0")
 
     # Searching
 
