@@ -12,6 +12,7 @@ use sea_orm::{
     SqliteTransactionMode, TransactionOptions, TransactionTrait,
 };
 use sea_orm_migration::MigratorTrait;
+use sqlx::{Connection, SqliteConnection};
 
 use crate::error::{Error, Result};
 
@@ -40,8 +41,23 @@ pub async fn connect(url: &str) -> Result<DatabaseConnection> {
                 .pragma("foreign_keys", "ON")
                 .pragma("cache_size", "-65536")
                 .busy_timeout(Duration::from_secs(30))
-        });
+        })
+        .map_sqlx_sqlite_pool_opts(|pool| pool.after_release(|connection, _| Box::pin(is_at_rest(connection))));
     Ok(Database::connect(options).await?)
+}
+
+/// Whether a connection may serve another caller.
+///
+/// SQLite ends a transaction itself when the disk is full. The driver's own rollback fails then and
+/// it goes on counting a transaction that is none: what follows on this connection would not begin
+/// as it should. Such a connection is closed.
+async fn is_at_rest(connection: &mut SqliteConnection) -> sqlx::Result<bool> {
+    if !connection.is_in_transaction() {
+        return Ok(true);
+    }
+    // A rollback that is under way is done when this is answered.
+    connection.ping().await?;
+    Ok(!connection.is_in_transaction())
 }
 
 /// Brings the schema up to this release; refuses a schema of a newer one.
