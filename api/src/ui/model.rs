@@ -86,7 +86,10 @@ async fn load(state: &State, model: &ModelInfo, name: &str) -> registry_core::Re
 fn empty(model: &ModelInfo) -> Markup {
     html! {
         h1 { (model.name) }
-        p.empty { "This model has no revision yet. Push one with " code { "weighhouse push DIR " (model.name) } "." }
+        p.empty {
+            "This model has no revision yet. Push one with " code { "weighhouse push DIR " (model.name) } " or "
+            code { "hf upload " (model.name) " DIR" } "."
+        }
     }
 }
 
@@ -396,6 +399,10 @@ fn usage(model: &ModelInfo, shown: &Shown, public_url: &str) -> Markup {
             h2 { "Use it" }
             pre { code { "export WEIGHHOUSE_URL=" (public_url) "\nweighhouse pull " (at) " ./" (model.name.name) } }
             pre { code { "weighhouse gate " (at) " --environment production" } }
+            p { "Or with the clients of the Hugging Face Hub:" }
+            pre { code {
+                "export HF_ENDPOINT=" (public_url) "\nhf download " (model.name) " --revision " (shown.revision.commit)
+            } }
         }
     }
 }
