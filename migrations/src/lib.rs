@@ -18,6 +18,8 @@ impl MigratorTrait for Migrator {
             Box::new(Step { name: "m0001_registry", up: include_str!("m0001_registry.sql") }),
             Box::new(Step { name: "m0002_xet", up: include_str!("m0002_xet.sql") }),
             Box::new(Step { name: "m0003_git", up: include_str!("m0003_git.sql") }),
+            Box::new(Step { name: "m0004_token_key", up: include_str!("m0004_token_key.sql") }),
+            Box::new(Step { name: "m0005_catalog_order", up: include_str!("m0005_catalog_order.sql") }),
         ]
     }
 }

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 pub use roles::Member;
-pub use token::{IssuedToken, NewToken, TokenInfo};
+pub use token::{IdempotencyKey, IssuedToken, NewToken, TokenInfo};
 
 use crate::error::{Error, Result};
 

@@ -39,6 +39,70 @@ const VERDICTS: Source = Source {
     order: "v.namespace",
 };
 
+/// In which order models are listed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum CatalogOrder {
+    #[default]
+    Name,
+    /// The last changed first. A model that changes while pages are read moves before them: no
+    /// page shows it twice.
+    Updated,
+}
+
+impl CatalogOrder {
+    /// The order's rows after a cursor.
+    const fn after(self) -> &'static str {
+        match self {
+            Self::Name => "(e.namespace, e.name) > (?, ?)",
+            Self::Updated => "(e.updated_at, e.model_id) < (?, ?)",
+        }
+    }
+
+    const fn clause(self) -> &'static str {
+        match self {
+            Self::Name => " ORDER BY e.namespace, e.name LIMIT ?",
+            Self::Updated => " ORDER BY e.updated_at DESC, e.model_id DESC LIMIT ?",
+        }
+    }
+
+    /// Names the last row of a page.
+    fn cursor(self, item: &CatalogItem) -> String {
+        match self {
+            Self::Name => item.name.to_string(),
+            Self::Updated => format!("{}:{}", item.updated_at, item.id),
+        }
+    }
+
+    /// The values of the row that a cursor names.
+    fn position(self, cursor: &str) -> Result<Vec<sea_orm::Value>> {
+        let foreign = || Error::invalid("cursor", "is not one of this list");
+        match self {
+            Self::Name => {
+                let last: ModelName = cursor.parse().map_err(|_| foreign())?;
+                Ok(vec![last.namespace.into(), last.name.into()])
+            }
+            Self::Updated => {
+                let (updated_at, id) = cursor.split_once(':').ok_or_else(foreign)?;
+                let updated_at: i64 = updated_at.parse().map_err(|_| foreign())?;
+                let id = uuid::Uuid::parse_str(id).map_err(|_| foreign())?;
+                Ok(vec![updated_at.into(), id.to_string().into()])
+            }
+        }
+    }
+}
+
+impl std::str::FromStr for CatalogOrder {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        match text {
+            "name" => Ok(Self::Name),
+            "updated" => Ok(Self::Updated),
+            _ => Err(Error::invalid("order", "expected name or updated")),
+        }
+    }
+}
+
 /// What to look for; absent fields match everything.
 #[derive(Debug, Clone, Default)]
 pub struct CatalogQuery {
@@ -53,6 +117,7 @@ pub struct CatalogQuery {
     pub verdict: Option<String>,
     /// The environment of `verdict` and of the verdicts shown.
     pub environment: String,
+    pub order: CatalogOrder,
 }
 
 /// A model in a list.
@@ -77,14 +142,14 @@ pub struct CatalogItem {
 }
 
 impl Registry {
-    /// Models that the caller may see, by name.
+    /// Models that the caller may see, in the order asked for. A cursor belongs to its order.
     pub async fn catalog(
         &self,
         caller: &Caller,
         query: &CatalogQuery,
         page: &PageRequest,
     ) -> Result<Page<CatalogItem>> {
-        let (text, values) = self.search(caller, query, page).await?.finish(page.limit + 1);
+        let (text, values) = self.search(caller, query, page).await?.finish(query.order, page.limit + 1);
         let rows = catalog_entry::Entity::find().from_raw_sql(sql(&self.db, &text, values)).all(&self.db).await?;
         let ids = rows.iter().map(|row| row.model_id.clone());
         let verdicts: std::collections::HashMap<String, String> = catalog_verdict::Entity::find()
@@ -96,7 +161,7 @@ impl Registry {
             .map(|row| (row.model_id, row.verdict))
             .collect();
         let items = rows.into_iter().map(|row| item(row, &verdicts)).collect::<Result<Vec<_>>>()?;
-        Ok(Page::cut(items, page.limit, |item| item.name.to_string()))
+        Ok(Page::cut(items, page.limit, |item| query.order.cursor(item)))
     }
 
     async fn search(&self, caller: &Caller, query: &CatalogQuery, page: &PageRequest) -> Result<Search> {
@@ -180,8 +245,7 @@ impl Search {
             }
         }
         if let Some(cursor) = &page.cursor {
-            let after: ModelName = cursor.parse().map_err(|_| Error::invalid("cursor", "is not one of this list"))?;
-            search.and("(e.namespace, e.name) > (?, ?)", vec![after.namespace.into(), after.name.into()]);
+            search.and(query.order.after(), query.order.position(cursor)?);
         }
         Ok(search)
     }
@@ -204,8 +268,8 @@ impl Search {
         self.and(&format!("(e.visibility IN {open} OR e.namespace IN ({holes}))"), namespaces);
     }
 
-    fn finish(mut self, limit: u64) -> (String, Vec<sea_orm::Value>) {
-        self.text.push_str(" ORDER BY e.namespace, e.name LIMIT ?");
+    fn finish(mut self, order: CatalogOrder, limit: u64) -> (String, Vec<sea_orm::Value>) {
+        self.text.push_str(order.clause());
         self.values.push(i64::try_from(limit).unwrap_or(i64::MAX).into());
         (self.text, self.values)
     }

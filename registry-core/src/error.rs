@@ -34,6 +34,8 @@ pub enum Error {
     RefMoved { reference: String, expected: Option<CommitId>, current: Option<CommitId> },
     #[error("the tag {0} pointed to other content before; a tag's name is never reused for other content")]
     TagReused(String),
+    #[error("this Idempotency-Key was used before: {0}; take a new key")]
+    KeyReused(&'static str),
     #[error("the bytes of {0} have not been uploaded by this namespace; start an upload for them first")]
     BlobMissing(Sha256Digest),
     #[error("xorb {0} is missing: this namespace has not uploaded it; upload it first")]

@@ -22,7 +22,7 @@ mod pipeline;
 mod registry;
 mod revision;
 
-pub use access::{Caller, EVERY_NAMESPACE, IssuedToken, Member, NewToken, Role, TokenInfo, Visibility};
+pub use access::{Caller, EVERY_NAMESPACE, IdempotencyKey, IssuedToken, Member, NewToken, Role, TokenInfo, Visibility};
 pub use audit::{Access, AuditEntry, AuditReport, Checkpoint, Problem};
 pub use blob::git;
 pub use blob::{
@@ -30,7 +30,7 @@ pub use blob::{
     SpooledFile, Storage, SweepReport, UploadState, UploadStatus, XetHash,
 };
 pub use card::CardOpinion;
-pub use catalog::{CatalogItem, CatalogQuery};
+pub use catalog::{CatalogItem, CatalogOrder, CatalogQuery};
 pub use database::{connect, migrate, now_ms, pending_migrations, rfc3339};
 pub use error::{Error, Result};
 pub use gate::{Decision, Question};

@@ -34,6 +34,7 @@ from huggingface_hub.utils import (  # noqa: E402
 VERSION = tuple(int(part) for part in huggingface_hub.__version__.split("."))
 CARD = "---\nlicense: apache-2.0\ntags: [tiny]\n---\n# A model\n"
 MEBIBYTE = 1 << 20
+LAST_MODIFIED = "last_modified" if VERSION >= (1,) else "lastModified"
 
 
 def tearDownModule():
@@ -259,6 +260,8 @@ class HubTest(unittest.TestCase):
         found = lambda **arguments: [model.id for model in self.api.list_models(**arguments)]  # noqa: E731
         self.assertEqual(found(author="findable"), ["findable/alpha-llama", "findable/beta-llama", "findable/gamma"])
         self.assertEqual(found(search="llama", author="findable", limit=1), ["findable/alpha-llama"])
+        newest = ["findable/gamma", "findable/beta-llama", "findable/alpha-llama"]
+        self.assertEqual(found(author="findable", sort=LAST_MODIFIED), newest)
         with self.assertRaises(HfHubHTTPError):
             found(filter="text-generation")
 

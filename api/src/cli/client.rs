@@ -15,6 +15,7 @@ use serde::de::DeserializeOwned;
 use super::Remote;
 use super::output::CliError;
 use crate::server::problem::Problem;
+use crate::v1::identity::IDEMPOTENCY_KEY;
 use crate::v1::wire::Page;
 
 const CONNECT_TIME: Duration = Duration::from_secs(10);
@@ -121,6 +122,17 @@ impl Client {
     /// A request whose repetition leads to the same result.
     pub(super) async fn post<T: DeserializeOwned>(&self, path: &[&str], body: &impl Serialize) -> Result<T, CliError> {
         self.document(self.request(Method::POST, self.url(path)).json(body), Repeat::Always).await
+    }
+
+    /// A request that makes something new once: the server knows a repeat by its key.
+    pub(super) async fn create_once<T: DeserializeOwned>(
+        &self,
+        path: &[&str],
+        body: &impl Serialize,
+    ) -> Result<T, CliError> {
+        let key = uuid::Uuid::now_v7().to_string();
+        let request = self.request(Method::POST, self.url(path)).header(IDEMPOTENCY_KEY, key).json(body);
+        self.document(request, Repeat::Always).await
     }
 
     /// A request that makes something new each time.

@@ -83,10 +83,28 @@ pub(super) struct List {
     /// The environment of the verdicts [default: your own]
     #[arg(long)]
     environment: Option<String>,
+    /// By name, or the last changed first [default: name]
+    #[arg(long, value_enum, hide_possible_values = true, value_name = "name|updated")]
+    sort: Option<Sort>,
     #[command(flatten)]
     listing: Listing,
     #[command(flatten)]
     remote: Remote,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Sort {
+    Name,
+    Updated,
+}
+
+impl Sort {
+    const fn word(self) -> &'static str {
+        match self {
+            Self::Name => "name",
+            Self::Updated => "updated",
+        }
+    }
 }
 
 /// One model on a server.
@@ -248,6 +266,7 @@ impl List {
             quantization: self.quantization.clone(),
             verdict: self.verdict.clone(),
             environment: self.environment.clone(),
+            order: self.sort.map(|sort| sort.word().to_owned()),
             limit: Some(limit),
             cursor,
         }

@@ -91,7 +91,7 @@ impl Create {
             environment: self.environment.clone(),
             expires_in_seconds: self.expires_in,
         };
-        let issued: IssuedToken = Client::new(&self.remote)?.create(&["tokens"], &body).await?;
+        let issued: IssuedToken = Client::new(&self.remote)?.create_once(&["tokens"], &body).await?;
         if self.json {
             return output::json(&issued);
         }

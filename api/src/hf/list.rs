@@ -2,7 +2,7 @@
 
 use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse};
-use registry_core::{CatalogItem, CatalogQuery, rfc3339};
+use registry_core::{CatalogItem, CatalogOrder, CatalogQuery, rfc3339};
 use serde_json::{Value, json};
 
 use super::Data;
@@ -48,6 +48,7 @@ pub(super) async fn models(state: Data, Actor(caller): Actor, request: HttpReque
         narrow(&mut search, filter)?;
     }
     check_supported(&query)?;
+    search.order = order(&query)?;
     // Nothing here is gated in the Hub's sense: whether a file is given out, the gate decides.
     if query.flag("gated") {
         return Ok(HttpResponse::Ok().json(json!([])));
@@ -83,10 +84,18 @@ fn check_supported(query: &Query) -> Answer<()> {
             return Err(Refusal::bad_request(format!("This registry does not filter by {name}.")));
         }
     }
+    Ok(())
+}
+
+fn order(query: &Query) -> Answer<CatalogOrder> {
     match query.text("sort") {
         // Nothing is counted, so every model is as popular as the next one.
-        None | Some("trendingScore" | "downloads" | "likes") => Ok(()),
-        Some(other) => Err(Refusal::bad_request(format!("This registry lists models by name, not by {other}."))),
+        None | Some("trendingScore" | "trending_score" | "downloads" | "likes") => Ok(CatalogOrder::Name),
+        Some("lastModified" | "last_modified") => Ok(CatalogOrder::Updated),
+        Some(other) => {
+            let refusal = format!("This registry lists models by name or by their last change, not by {other}.");
+            Err(Refusal::bad_request(refusal))
+        }
     }
 }
 

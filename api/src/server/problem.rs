@@ -139,6 +139,7 @@ fn core_kind(error: &Error) -> (StatusCode, &'static str, &'static str) {
         Error::NameRetired(_) => (S::CONFLICT, "name-retired", "The name belonged to another model"),
         Error::RefMoved { .. } => (S::CONFLICT, "ref-moved", "The ref is elsewhere"),
         Error::TagReused(_) => (S::CONFLICT, "tag-fixed", "A tag does not move"),
+        Error::KeyReused(_) => (S::CONFLICT, "idempotency-key-reused", "The key belongs to another request"),
         Error::BlobMissing(_) => (S::UNPROCESSABLE_ENTITY, "bytes-missing", "Bytes have not been uploaded"),
         Error::XorbMissing(_) => (S::UNPROCESSABLE_ENTITY, "xorb-missing", "A xorb has not been uploaded"),
         Error::OffsetMismatch { .. } => (S::CONFLICT, "offset-mismatch", "The upload is at another offset"),

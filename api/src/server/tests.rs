@@ -290,3 +290,34 @@ fn the_committed_openapi_document_is_the_codes() {
     let generated = serde_json::to_value(crate::openapi::document()).unwrap();
     assert!(committed == generated, "openapi/openapi.json is stale: run `make openapi` and review the change");
 }
+
+#[actix_web::test]
+async fn a_repeated_request_for_a_token_gives_the_same_token_and_another_request_is_refused() {
+    let world = world(false).await;
+    let app = init_service(App::new().configure(|config| configure(config, world.state.clone()))).await;
+    let issue = |key: &str, body: &'static str| {
+        TestRequest::post()
+            .uri("/v1/tokens")
+            .insert_header(("Authorization", format!("Bearer {}", world.admin)))
+            .insert_header(("Idempotency-Key", key))
+            .insert_header(("Content-Type", "application/json"))
+            .set_payload(body)
+            .to_request()
+    };
+    let mut answers = Vec::new();
+    for body in [r#"{"scope":"reader","label":"a"}"#, r#"{ "label": "a", "scope": "reader" }"#] {
+        let response = call_service(&app, issue("k", body)).await;
+        assert_eq!(response.status(), StatusCode::CREATED);
+        answers.push(serde_json::from_slice::<serde_json::Value>(&read_body(response).await).unwrap());
+    }
+    assert_eq!(answers[0]["id"], answers[1]["id"]);
+    assert_ne!(answers[0]["secret"], answers[1]["secret"]);
+    let response = call_service(&app, issue("k", r#"{"scope":"reader","label":"b"}"#)).await;
+    assert_eq!(response.status(), StatusCode::CONFLICT);
+    let problem: Problem = serde_json::from_slice(&read_body(response).await).unwrap();
+    assert_eq!(problem.code, "idempotency-key-reused");
+    for key in ["", &"k".repeat(129)] {
+        let response = call_service(&app, issue(key, r#"{"scope":"reader"}"#)).await;
+        assert_eq!(response.status(), StatusCode::UNPROCESSABLE_ENTITY, "{}", key.len());
+    }
+}

@@ -29,6 +29,7 @@ pub(super) async fn show(
         quantization: params.quantization.clone(),
         verdict: params.verdict.clone(),
         environment: environment.clone(),
+        order: params.order.as_deref().map(str::parse).transpose()?.unwrap_or_default(),
     };
     let models = state.registry.catalog(&caller, &search, &request).await?;
     let content = html! {
@@ -52,6 +53,7 @@ fn filled(mut params: CatalogParams) -> CatalogParams {
         &mut params.quantization,
         &mut params.verdict,
         &mut params.environment,
+        &mut params.order,
     ];
     for field in fields {
         if field.as_deref().is_some_and(|text| text.trim().is_empty()) {

@@ -1,13 +1,16 @@
 //! Who the caller is, tokens, and roles in namespaces.
 
-use actix_web::{HttpResponse, web};
-use registry_core::{Error, NewToken, now_ms};
+use actix_web::{HttpRequest, HttpResponse, web};
+use registry_core::{Error, IdempotencyKey, NewToken, now_ms};
 use serde::Deserialize;
 
 use super::wire::{CreateToken, IssuedToken, Member, Page, PageQuery, Server, SetMember, Token, Whoami};
 use super::{Data, syntax};
 use crate::server::access::Actor;
 use crate::server::problem::{Answer, Problem};
+
+/// The header that names a request, so that a repeat is known as one.
+pub(crate) const IDEMPOTENCY_KEY: &str = "idempotency-key";
 
 /// Release, environments and policy of this server.
 #[utoipa::path(get, path = "/v1/server", tag = "identity",
@@ -42,13 +45,23 @@ pub(crate) async fn tokens(state: Data, Actor(caller): Actor, page: web::Query<P
     Ok(HttpResponse::Ok().json(Page::from_core(tokens, Token::from)))
 }
 
-/// Issues a token. Its secret is in this answer and nowhere else; a lost answer is mended by
-/// revoking the token and issuing another.
+/// Issues a token. Its secret is in this answer and nowhere else.
+///
+/// A lost answer is mended by repeating the request under its `Idempotency-Key`: the same token
+/// gets a new secret, and the lost one opens nothing more.
 #[utoipa::path(post, path = "/v1/tokens", tag = "identity", request_body = CreateToken,
+    params(("Idempotency-Key" = Option<String>, Header, min_length = 1, max_length = 128, pattern = "^[ -~]+$",
+        description = "Chosen by the caller, new for each token; remembered as long as the token")),
     responses((status = 201, body = IssuedToken), (status = 401, body = Problem), (status = 403, body = Problem),
-        (status = 422, body = Problem)))]
-pub(crate) async fn issue(state: Data, Actor(caller): Actor, body: web::Json<CreateToken>) -> Answer {
+        (status = 409, body = Problem), (status = 422, body = Problem)))]
+pub(crate) async fn issue(
+    state: Data,
+    Actor(caller): Actor,
+    request: HttpRequest,
+    body: web::Json<CreateToken>,
+) -> Answer {
     let body = body.into_inner();
+    let key = idempotency_key(&request, &body)?;
     let new = NewToken {
         label: body.label,
         subject: body.subject,
@@ -57,8 +70,18 @@ pub(crate) async fn issue(state: Data, Actor(caller): Actor, body: web::Json<Cre
         environment: body.environment,
         expires_at: body.expires_in_seconds.map(end_of).transpose()?,
     };
-    let issued = state.registry.issue_token(&caller, new).await?;
+    let issued = match key {
+        Some(key) => state.registry.issue_token_once(&caller, new, key).await?,
+        None => state.registry.issue_token(&caller, new).await?,
+    };
     Ok(HttpResponse::Created().json(IssuedToken { token: issued.info.into(), secret: issued.secret }))
+}
+
+/// The request is compared as it was understood, so that spaces and the order of fields make no difference.
+fn idempotency_key(request: &HttpRequest, body: &CreateToken) -> Result<Option<IdempotencyKey>, Error> {
+    let Some(value) = request.headers().get(IDEMPOTENCY_KEY) else { return Ok(None) };
+    let key = value.to_str().map_err(|_| Error::invalid("Idempotency-Key", "must be ASCII"))?;
+    IdempotencyKey::new(key, &serde_json::to_vec(body)?).map(Some)
 }
 
 fn end_of(seconds: u64) -> Result<i64, Error> {

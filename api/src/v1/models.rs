@@ -8,12 +8,13 @@ use super::{Data, ModelPath};
 use crate::server::access::Actor;
 use crate::server::problem::{Answer, Problem};
 
-/// The catalog: models that the caller may see, by name.
+/// The catalog: models that the caller may see, by name or the last changed first.
 #[utoipa::path(get, path = "/v1/models", tag = "models", params(CatalogParams),
     responses((status = 200, body = Page<CatalogItem>), (status = 401, body = Problem), (status = 422, body = Problem)))]
 pub(crate) async fn list(state: Data, Actor(caller): Actor, query: web::Query<CatalogParams>) -> Answer {
     let query = query.into_inner();
     let page = PageRequest::new(query.limit, query.cursor)?;
+    let order = query.order.as_deref().map(str::parse).transpose()?;
     let query = CatalogQuery {
         search: query.search,
         namespace: query.namespace,
@@ -23,6 +24,7 @@ pub(crate) async fn list(state: Data, Actor(caller): Actor, query: web::Query<Ca
         quantization: query.quantization,
         verdict: query.verdict,
         environment: query.environment.unwrap_or_else(|| caller.environment().to_owned()),
+        order: order.unwrap_or_default(),
     };
     let found = state.registry.catalog(&caller, &query, &page).await?;
     Ok(HttpResponse::Ok().json(Page::from_core(found, CatalogItem::from)))

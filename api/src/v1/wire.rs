@@ -157,6 +157,10 @@ pub struct CatalogParams {
     /// The environment of the verdicts; the caller's own when absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub environment: Option<String>,
+    /// `name`, the order when absent, or `updated`: the last changed first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[param(pattern = "^(name|updated)$")]
+    pub order: Option<String>,
     /// Rows on the page; 50 when absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[param(minimum = 1, maximum = 500)]

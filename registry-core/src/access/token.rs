@@ -4,7 +4,11 @@
 //! The random part has 238 bits, so a plain SHA-256 is enough.
 
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
-use sea_orm::{ActiveModelTrait, ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Set};
+use sea_orm::sea_query::OnConflict;
+use sea_orm::{
+    ActiveModelTrait, ColumnTrait, DatabaseTransaction, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Set,
+    TryIntoModel,
+};
 use uuid::Uuid;
 
 use super::{Caller, EVERY_NAMESPACE, Role};
@@ -33,6 +37,23 @@ pub struct NewToken {
     pub environment: Option<String>,
     /// Milliseconds since 1970; none for no end.
     pub expires_at: Option<i64>,
+}
+
+/// What makes a repeated request for a token recognizable.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IdempotencyKey {
+    key: String,
+    request: Sha256Digest,
+}
+
+impl IdempotencyKey {
+    /// `key` as the caller chose it, 1 to 128 printable ASCII characters; `request` is what it stands for.
+    pub fn new(key: &str, request: &[u8]) -> Result<Self> {
+        if (1..=128).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ') {
+            return Ok(Self { key: key.to_owned(), request: Sha256Digest::of(request) });
+        }
+        Err(Error::invalid("Idempotency-Key", "must have 1 to 128 printable ASCII characters"))
+    }
 }
 
 /// A token as lists show it.
@@ -79,7 +100,7 @@ impl Registry {
     }
 
     async fn caller_of(&self, row: api_token::Model) -> Result<Option<Caller>> {
-        if row.revoked_at.is_some() || row.expires_at.is_some_and(|end| end <= now_ms()) {
+        if has_ended(&row) {
             return Ok(None);
         }
         let info = info(row)?;
@@ -103,6 +124,19 @@ impl Registry {
 
     /// Issues a token: for the caller within its own scope, for anyone by a site administrator.
     pub async fn issue_token(&self, caller: &Caller, new: NewToken) -> Result<IssuedToken> {
+        self.issue(caller, new, None).await
+    }
+
+    /// The same for a request that may be a repeat. The secret that was lost with the first answer
+    /// exists nowhere, so a repeat by the same subject gives the same token a new one.
+    ///
+    /// The key is remembered as long as the token's row; [`Error::KeyReused`] when it stands for
+    /// another request, or for a token that has ended.
+    pub async fn issue_token_once(&self, caller: &Caller, new: NewToken, key: IdempotencyKey) -> Result<IssuedToken> {
+        self.issue(caller, new, Some(key)).await
+    }
+
+    async fn issue(&self, caller: &Caller, new: NewToken, key: Option<IdempotencyKey>) -> Result<IssuedToken> {
         let subject = new.subject.clone().unwrap_or_else(|| caller.subject().to_owned());
         check_subject(&subject)?;
         check_label(&new.label)?;
@@ -111,7 +145,7 @@ impl Registry {
         if let Some(environment) = &new.environment {
             self.gate.check_environment(environment)?;
         }
-        self.store_token(caller.subject(), &subject, new).await
+        self.store_token(caller.subject(), &subject, new, key).await
     }
 
     /// A token never grants its owner more than the token that issued it.
@@ -132,12 +166,19 @@ impl Registry {
         Err(Error::Forbidden("a token cannot issue one with more rights than its own".into()))
     }
 
-    pub(super) async fn store_token(&self, issuer: &str, subject: &str, new: NewToken) -> Result<IssuedToken> {
+    async fn store_token(
+        &self,
+        issuer: &str,
+        subject: &str,
+        new: NewToken,
+        key: Option<IdempotencyKey>,
+    ) -> Result<IssuedToken> {
         let secret = new_secret()?;
+        let (idempotency_key, request_digest) = key.clone().map(|key| (key.key, key.request.to_string())).unzip();
         let row = api_token::ActiveModel {
             id: Set(Uuid::now_v7().to_string()),
             token_hash: Set(Sha256Digest::of(secret.as_bytes()).to_string()),
-            hint: Set(secret[secret.len() - 4..].to_owned()),
+            hint: Set(hint(&secret)),
             label: Set(new.label),
             subject: Set(subject.to_owned()),
             scope: Set(new.scope.to_string()),
@@ -147,12 +188,20 @@ impl Registry {
             created_at: Set(now_ms()),
             expires_at: Set(new.expires_at),
             revoked_at: Set(None),
+            idempotency_key: Set(idempotency_key),
+            request_digest: Set(request_digest),
         };
         let txn = begin(&self.db).await?;
-        let row = row.insert(&txn).await?;
-        let event =
-            Event::new("token.issued", issuer).detail("token", row.id.as_str()).detail("scope", row.scope.as_str());
-        audit::record(&txn, event.person("subject", subject)).await?;
+        // Of two first requests under one key, the second waits here for the first.
+        let same_key = [api_token::Column::CreatedBy, api_token::Column::IdempotencyKey];
+        let keep = OnConflict::columns(same_key).do_nothing().to_owned();
+        let inserted = api_token::Entity::insert(row.clone()).on_conflict(keep).exec_without_returning(&txn).await?;
+        let (kind, row) = match key {
+            Some(key) if inserted == 0 => ("token.reissued", give_new_secret(&txn, issuer, &key, &secret).await?),
+            _ => ("token.issued", row.try_into_model()?),
+        };
+        let event = Event::new(kind, issuer).detail("token", row.id.as_str()).detail("scope", row.scope.as_str());
+        audit::record(&txn, event.person("subject", &row.subject)).await?;
         txn.commit().await?;
         Ok(IssuedToken { secret, info: info(row)? })
     }
@@ -202,8 +251,42 @@ impl Registry {
             environment: None,
             expires_at: None,
         };
-        Ok(Some(self.store_token("weighhouse", "admin", new).await?))
+        Ok(Some(self.store_token("weighhouse", "admin", new, None).await?))
     }
+}
+
+/// Replaces the secret of the token that `issuer` got under `key`; the one before opens nothing more.
+async fn give_new_secret(
+    txn: &DatabaseTransaction,
+    issuer: &str,
+    key: &IdempotencyKey,
+    secret: &str,
+) -> Result<api_token::Model> {
+    let found = api_token::Entity::find()
+        .filter(api_token::Column::CreatedBy.eq(issuer))
+        .filter(api_token::Column::IdempotencyKey.eq(&key.key))
+        .one(txn)
+        .await?;
+    let row = found.ok_or_else(|| Error::Internal("a token that stood in the way is gone".into()))?;
+    if row.request_digest.as_deref() != Some(key.request.as_str()) {
+        return Err(Error::KeyReused("for another request"));
+    }
+    if has_ended(&row) {
+        return Err(Error::KeyReused("for a token that has ended"));
+    }
+    let mut change: api_token::ActiveModel = row.into();
+    change.token_hash = Set(Sha256Digest::of(secret.as_bytes()).to_string());
+    change.hint = Set(hint(secret));
+    Ok(change.update(txn).await?)
+}
+
+fn has_ended(row: &api_token::Model) -> bool {
+    row.revoked_at.is_some() || row.expires_at.is_some_and(|end| end <= now_ms())
+}
+
+/// The last four characters, by which people know a token again.
+fn hint(secret: &str) -> String {
+    secret[secret.len() - 4..].to_owned()
 }
 
 fn info(row: api_token::Model) -> Result<TokenInfo> {
@@ -256,6 +339,16 @@ fn check_label(label: &str) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn keys_are_short_and_printable() {
+        for good in ["k", "0192e5d4-7b9a-7000-8000-000000000000", &"k".repeat(128)] {
+            assert!(IdempotencyKey::new(good, b"").is_ok(), "{good}");
+        }
+        for bad in ["", "a\tb", "ä", "a\u{7f}", &"k".repeat(129)] {
+            assert!(IdempotencyKey::new(bad, b"").is_err(), "{bad}");
+        }
+    }
 
     #[test]
     fn secrets_have_the_shape_that_stock_clients_accept() {

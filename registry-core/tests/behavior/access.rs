@@ -1,6 +1,6 @@
 //! Tokens and roles.
 
-use registry_core::{Caller, Error, NewToken, Role, Visibility, now_ms};
+use registry_core::{Caller, Error, IdempotencyKey, NewToken, Role, Visibility, now_ms};
 
 use crate::support::{World, first_page, new_token, on_both_databases};
 
@@ -25,6 +25,41 @@ on_both_databases! {
         world.registry.revoke_token(&world.admin, &revoked.info.id).await.unwrap();
         assert!(world.registry.authenticate(&revoked.secret).await.unwrap().is_none());
         assert!(world.registry.authenticate("hf_unknown").await.unwrap().is_none());
+    }
+
+    async fn a_repeat_under_one_key_gives_the_same_token_a_new_secret(world: World) {
+        let issue = |caller: Caller, key: &'static str, request: &'static [u8]| {
+            let registry = world.registry.clone();
+            async move { registry.issue_token_once(&caller, new_token(), IdempotencyKey::new(key, request).unwrap()).await }
+        };
+        let first = issue(world.admin.clone(), "k", b"r").await.unwrap();
+        let second = issue(world.admin.clone(), "k", b"r").await.unwrap();
+        assert_eq!(first.info.id, second.info.id);
+        assert!(second.secret.ends_with(&second.info.hint));
+        assert!(world.registry.authenticate(&first.secret).await.unwrap().is_none());
+        assert!(world.registry.authenticate(&second.secret).await.unwrap().is_some());
+        assert_eq!(world.count("SELECT COUNT(*) FROM audit_event WHERE kind = 'token.reissued'").await, 1);
+        assert!(matches!(issue(world.admin.clone(), "k", b"another").await, Err(Error::KeyReused(_))));
+        assert!(world.registry.authenticate(&second.secret).await.unwrap().is_some());
+        // Another key and another caller are other requests.
+        let ada = world.member("ada", "acme", Role::Writer).await;
+        for other in [issue(world.admin.clone(), "l", b"r").await, issue(ada, "k", b"r").await] {
+            assert_ne!(other.unwrap().info.id, first.info.id);
+        }
+        world.registry.revoke_token(&world.admin, &first.info.id).await.unwrap();
+        assert!(matches!(issue(world.admin.clone(), "k", b"r").await, Err(Error::KeyReused(_))));
+    }
+
+    async fn two_first_requests_under_one_key_give_one_token(world: World) {
+        let issue = || {
+            let key = IdempotencyKey::new("k", b"r").unwrap();
+            world.registry.issue_token_once(&world.admin, new_token(), key)
+        };
+        let (one, other) = tokio::join!(issue(), issue());
+        let (one, other) = (one.unwrap(), other.unwrap());
+        assert_eq!(one.info.id, other.info.id);
+        let (one, other) = (world.registry.authenticate(&one.secret).await, world.registry.authenticate(&other.secret).await);
+        assert_ne!(one.unwrap().is_some(), other.unwrap().is_some());
     }
 
     async fn a_token_cannot_issue_more_than_it_is(world: World) {

@@ -1,6 +1,6 @@
 //! The catalog: search, filters, paging and what stays invisible.
 
-use registry_core::{Caller, CatalogQuery, ModelChange, PageRequest, Role, Visibility};
+use registry_core::{Caller, CatalogOrder, CatalogQuery, ModelChange, PageRequest, Role, Visibility};
 use verifier::evidence::ProbeVerdict;
 
 use crate::support::{World, on_both_databases, tiny_model};
@@ -15,7 +15,51 @@ async fn names(world: &World, caller: &Caller, query: &CatalogQuery) -> Vec<Stri
     found.items.into_iter().map(|item| item.name.to_string()).collect()
 }
 
+/// All pages of two, joined.
+async fn paged(world: &World, caller: &Caller, query: &CatalogQuery) -> Vec<String> {
+    let mut seen = Vec::new();
+    let mut cursor = None;
+    loop {
+        let page = PageRequest::new(Some(2), cursor).unwrap();
+        let found = world.registry.catalog(caller, query, &page).await.unwrap();
+        seen.extend(found.items.into_iter().map(|item| item.name.to_string()));
+        cursor = found.next;
+        if cursor.is_none() {
+            return seen;
+        }
+    }
+}
+
 on_both_databases! {
+    async fn by_last_change_every_visible_model_is_paged_once(world: World) {
+        let mut expected = Vec::new();
+        for name in ["acme/c", "acme/a", "acme/d", "acme/b", "acme/e"] {
+            world.model_seen_by(name, Visibility::Public).await;
+            expected.insert(0, name);
+        }
+        world.model_seen_by("acme/hidden", Visibility::Private).await;
+        let nobody = Caller::anonymous("development");
+        let query = CatalogQuery { order: CatalogOrder::Updated, ..query() };
+        // All in one millisecond: the order among them is fixed all the same.
+        world.execute("UPDATE catalog_entry SET updated_at = 1").await;
+        assert_eq!(paged(&world, &nobody, &query).await, expected);
+        world.execute("UPDATE catalog_entry SET updated_at = 3 WHERE name = 'c'").await;
+        world.execute("UPDATE catalog_entry SET updated_at = 2 WHERE name = 'b'").await;
+        assert_eq!(paged(&world, &nobody, &query).await, ["acme/c", "acme/b", "acme/e", "acme/d", "acme/a"]);
+        assert_eq!(paged(&world, &world.admin, &query).await.len(), 6);
+        let foreign = PageRequest::new(Some(2), Some("acme/c".into())).unwrap();
+        assert!(world.registry.catalog(&nobody, &query, &foreign).await.is_err());
+    }
+
+    async fn a_push_moves_a_model_to_the_head_of_the_last_changed(world: World) {
+        let model = world.model("acme/a").await;
+        world.model("acme/b").await;
+        world.execute("UPDATE catalog_entry SET updated_at = 1").await;
+        world.push(&model, &[("note", b"n")]).await;
+        let query = CatalogQuery { order: CatalogOrder::Updated, ..query() };
+        assert_eq!(names(&world, &world.admin, &query).await, ["acme/a", "acme/b"]);
+    }
+
     async fn search_finds_words_by_their_beginning(world: World) {
         for name in ["meta/Llama-3.1-8B", "meta/Llama-2-7b", "mistral/Mistral-7B"] {
             world.model(name).await;
@@ -85,15 +129,6 @@ on_both_databases! {
         for name in ["acme/b", "acme/A", "acme/_x", "acme/Z9", "acme/a", "acme/B"] {
             world.model(name).await;
         }
-        let mut seen = Vec::new();
-        let mut cursor = None;
-        loop {
-            let page = PageRequest::new(Some(2), cursor).unwrap();
-            let found = world.registry.catalog(&world.admin, &query(), &page).await.unwrap();
-            seen.extend(found.items.into_iter().map(|item| item.name.to_string()));
-            cursor = found.next;
-            if cursor.is_none() { break }
-        }
-        assert_eq!(seen, expected);
+        assert_eq!(paged(&world, &world.admin, &query()).await, expected);
     }
 }
