@@ -122,6 +122,14 @@ class WireTest(unittest.TestCase):
         missing = self.ask("GET", "/api/models/acme/m/revision/refs%2Fpr%2F1")
         self.assertEqual((missing.status, missing.headers["X-Error-Code"]), (404, "RevisionNotFound"))
 
+    def test_git_has_a_pointer_where_git_lfs_keeps_the_file(self):
+        self.assertEqual(self.ask("GET", "/acme/m/raw/HEAD/d/x.txt").body, b"hello\n")
+        pointer = self.ask("GET", "/acme/m/raw/main/model.safetensors")
+        self.assertIn(f"oid sha256:{OID}", pointer.body.decode())
+        tree = {entry["path"]: entry for entry in self.ask("GET", "/api/models/acme/m/tree/main").json()}
+        self.assertEqual(pointer.headers["ETag"], f'"{tree["model.safetensors"]["oid"]}"')
+        self.assertEqual(self.ask("GET", "/acme/m/raw/main/model.safetensors", token=self.reader).status, 403)
+
     # Metadata
 
     def test_entries_have_what_clients_require(self):

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::origin::origin;
+use super::read::MAIN;
 use super::refusal::{Answer, Refusal, Sought};
 use super::{Data, ModelPath, READ, find_model, read_json};
 use crate::server::State;
@@ -165,7 +166,12 @@ impl Links<'_> {
         if held {
             return Ok(None);
         }
-        let part_bytes = parts.filter(|part| !xet && file.size > *part);
+        if xet {
+            // The JavaScript client takes this link for where to get its access token.
+            let token = format!("{}/api/models/{}/xet-write-token/{MAIN}", self.origin, self.model.name);
+            return Ok(Some(json!({ "upload": { "href": token } })));
+        }
+        let part_bytes = parts.filter(|part| file.size > *part);
         let claims = UploadClaims {
             token_id: self.caller.token_id().map(str::to_owned),
             namespace: self.model.name.namespace.clone(),

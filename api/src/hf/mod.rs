@@ -65,7 +65,8 @@ fn read_routes(table: &mut RouteTable) {
     table.add(get.clone(), "/api/models/{namespace}/{name}/commits/{revision}", READ, read::commits);
     table.add(get.clone(), "/api/models/{namespace}/{name}/auth-check", READ, read::check_read);
     table.add(get.clone(), "/api/models/{namespace}/{name}/auth-check/write", WRITE, read::check_write);
-    table.add(get, "/{namespace}/{name}/resolve/{revision}/{path:.*}", READ, resolve::resolve);
+    table.add(get.clone(), "/{namespace}/{name}/resolve/{revision}/{path:.*}", READ, resolve::resolve);
+    table.add(get, "/{namespace}/{name}/raw/{revision}/{path:.*}", READ, resolve::raw);
 }
 
 fn write_routes(table: &mut RouteTable) {
@@ -120,8 +121,9 @@ async fn find_model(state: &State, caller: &Caller, name: &ModelName) -> Answer<
 }
 
 async fn find_revision(state: &State, model: &ModelInfo, name: &str) -> Answer<Revision> {
-    // Clients name branches as git does, too.
+    // Clients name branches as git does, too, and the main one `HEAD`.
     let short = name.strip_prefix("refs/heads/").or_else(|| name.strip_prefix("refs/tags/")).unwrap_or(name);
+    let short = if short == "HEAD" { read::MAIN } else { short };
     let found = state.registry.find_revision(model, short).await;
     found.map_err(|error| Refusal::from(error).sought(Sought::Revision))
 }

@@ -2,12 +2,12 @@
 
 use actix_web::http::header::{self, HeaderName, HeaderValue};
 use actix_web::{HttpRequest, HttpResponse, web};
-use registry_core::{Caller, FileSpec, ModelInfo, Revision};
+use registry_core::{Caller, FileSpec, ModelInfo, Revision, git};
 use serde::Deserialize;
 
 use super::files::etag;
 use super::origin::origin;
-use super::refusal::{Answer, Refusal, Sought};
+use super::refusal::{Answer, REPO_COMMIT, Refusal, Sought};
 use super::{Data, find_model, find_revision};
 use crate::server::State;
 use crate::server::access::Actor;
@@ -30,11 +30,33 @@ pub(super) async fn resolve(
     path: web::Path<FilePath>,
     request: HttpRequest,
 ) -> Answer {
-    let model = find_model(&state, &caller, &super::name(&path.namespace, &path.name)?).await?;
-    let revision = find_revision(&state, &model, &path.revision).await?;
+    let (model, revision, file) = find(&state, &caller, &path).await?;
+    send(&state, &request, &caller, &model, &revision, &file).await
+}
+
+/// A file as it stands in git: for one that Git LFS keeps, the text that names it.
+pub(super) async fn raw(state: Data, Actor(caller): Actor, path: web::Path<FilePath>, request: HttpRequest) -> Answer {
+    let (model, revision, file) = find(&state, &caller, &path).await?;
+    if git::is_ordinary(&file.path, file.size) {
+        return send(&state, &request, &caller, &model, &revision, &file).await;
+    }
+    state.registry.authorize_read(&caller, &model, &revision).await?;
+    let pointer = git::lfs_pointer(&file);
+    let tag = format!("\"{}\"", git::blob_id(pointer.as_bytes()));
+    let headers = [(header::ETAG, tag), (REPO_COMMIT, revision.commit.to_string())];
+    let mut response = HttpResponse::Ok();
+    headers.into_iter().for_each(|header| {
+        response.insert_header(header);
+    });
+    Ok(response.content_type("text/plain; charset=utf-8").body(pointer))
+}
+
+async fn find(state: &State, caller: &Caller, path: &FilePath) -> Answer<(ModelInfo, Revision, FileSpec)> {
+    let model = find_model(state, caller, &super::name(&path.namespace, &path.name)?).await?;
+    let revision = find_revision(state, &model, &path.revision).await?;
     let file = state.registry.revision_file(&revision, &path.path).await;
     let file = file.map_err(|error| Refusal::from(error).sought(Sought::Entry).at(&revision.commit))?;
-    send(&state, &request, &caller, &model, &revision, &file).await
+    Ok((model, revision, file))
 }
 
 async fn send(
