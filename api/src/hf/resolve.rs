@@ -43,11 +43,8 @@ pub(super) async fn raw(state: Data, Actor(caller): Actor, path: web::Path<FileP
     state.registry.authorize_read(&caller, &model, &revision).await?;
     let pointer = git::lfs_pointer(&file);
     let tag = format!("\"{}\"", git::blob_id(pointer.as_bytes()));
-    let headers = [(header::ETAG, tag), (REPO_COMMIT, revision.commit.to_string())];
     let mut response = HttpResponse::Ok();
-    headers.into_iter().for_each(|header| {
-        response.insert_header(header);
-    });
+    response.insert_header((header::ETAG, tag)).insert_header((REPO_COMMIT, revision.commit.as_str()));
     Ok(response.content_type("text/plain; charset=utf-8").body(pointer))
 }
 
