@@ -38,6 +38,14 @@ pub enum Change {
 }
 
 impl Change {
+    /// The file, if its content came with the changes.
+    fn content(&self) -> Option<&SpooledFile> {
+        match self {
+            Self::Write(file) => Some(file),
+            _ => None,
+        }
+    }
+
     /// The file, if its bytes must have been uploaded before.
     fn uploaded(&self) -> Option<&FileSpec> {
         match self {
@@ -63,7 +71,6 @@ impl Registry {
     pub async fn commit_changes(&self, caller: &Caller, model: &ModelInfo, set: ChangeSet) -> Result<Committed> {
         caller.require_writer(&model.name.namespace)?;
         let set = ChangeSet { changes: self.resolve_links(caller, model, set.changes).await?, ..set };
-        self.store_contents(caller, model, &set).await?;
         for _ in 1..ATTEMPTS {
             match self.try_changes(caller, model, &set).await {
                 Err(Error::RefMoved { .. }) if set.expected == Expected::Any => {}
@@ -71,28 +78,6 @@ impl Registry {
             }
         }
         self.try_changes(caller, model, &set).await
-    }
-
-    /// Stores the contents that came with the changes, once nothing else stands in their way.
-    async fn store_contents(&self, caller: &Caller, model: &ModelInfo, set: &ChangeSet) -> Result<()> {
-        let contents: Vec<SpooledFile> = set
-            .changes
-            .iter()
-            .filter_map(|change| match change {
-                Change::Write(file) => Some(file.clone()),
-                _ => None,
-            })
-            .collect();
-        let Some(spool) = set.spool.as_ref().filter(|_| !contents.is_empty()) else { return Ok(()) };
-        let (head, base) = self.base_of(model, set).await?;
-        if !self.is_repetition(caller, model, head.as_ref(), set).await? {
-            let mut files = apply(self.files_before(base.as_ref()).await?, &set.changes)?;
-            identity::check_files(&mut files)?;
-            Self::check_still_expected(head.as_ref(), set, &files)?;
-        }
-        let uploaded: Vec<FileSpec> = set.changes.iter().filter_map(Change::uploaded).cloned().collect();
-        self.check_blobs(caller, model, &uploaded).await?;
-        self.store_spooled(caller, &model.name.namespace, spool, &contents).await
     }
 
     /// A branch that has moved is where an earlier delivery of these changes took it, or the
@@ -132,7 +117,7 @@ impl Registry {
     async fn try_changes(&self, caller: &Caller, model: &ModelInfo, set: &ChangeSet) -> Result<Committed> {
         let (head, base) = self.base_of(model, set).await?;
         if let Some(head) = &head
-            && self.is_repetition(caller, model, Some(head), set).await?
+            && self.is_repetition(caller, model, head, set).await?
         {
             return Ok(Committed { revision: head.clone(), created: false });
         }
@@ -141,10 +126,21 @@ impl Registry {
             (Expected::Any, None) => Expected::Absent,
             (expected, _) => expected.clone(),
         };
-        let before = self.files_before(base.as_ref()).await?;
-        let files = apply(before, &set.changes)?;
+        let mut files = apply(self.files_before(base.as_ref()).await?, &set.changes)?;
+        identity::check_files(&mut files)?;
+        Self::check_still_expected(head.as_ref(), set, &files)?;
+        self.store_contents(caller, model, set).await?;
         let commit = Commit { branch: set.branch.clone(), expected, message: set.message.clone(), files };
         self.commit(caller, model, commit).await
+    }
+
+    /// Stores the contents that came with the changes, once nothing else stands in their way.
+    async fn store_contents(&self, caller: &Caller, model: &ModelInfo, set: &ChangeSet) -> Result<()> {
+        let Some(spool) = &set.spool else { return Ok(()) };
+        let uploaded: Vec<FileSpec> = set.changes.iter().filter_map(Change::uploaded).cloned().collect();
+        self.check_blobs(caller, model, &uploaded).await?;
+        let contents: Vec<SpooledFile> = set.changes.iter().filter_map(Change::content).cloned().collect();
+        self.store_spooled(caller, &model.name.namespace, spool, &contents).await
     }
 
     /// Whether the head is what an earlier delivery of these changes made.
@@ -152,11 +148,10 @@ impl Registry {
         &self,
         caller: &Caller,
         model: &ModelInfo,
-        head: Option<&Revision>,
+        head: &Revision,
         set: &ChangeSet,
     ) -> Result<bool> {
-        let Some(head) = head.filter(|_| set.expected == Expected::Any) else { return Ok(false) };
-        if head.author != caller.subject() || head.message != set.message {
+        if set.expected != Expected::Any || head.author != caller.subject() || head.message != set.message {
             return Ok(false);
         }
         let parent = match head.parents.first() {
