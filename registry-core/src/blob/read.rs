@@ -3,20 +3,18 @@
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Take};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::Mutex;
 
 use bytes::Bytes;
-use futures::StreamExt;
 use futures::stream::BoxStream;
-use object_store::path::Path;
-use object_store::{GetOptions, GetRange, GetResultPayload, ObjectStore, ObjectStoreExt};
+use futures::{StreamExt, TryStreamExt};
+use object_store::{GetOptions, GetRange, GetResultPayload, ObjectStoreExt};
 use sea_orm::EntityTrait;
 use tokio::task::spawn_blocking;
 use verifier::ReadAt;
 
 use super::Layout;
-use super::store::{BlobStore, Kind};
-use super::xet::ChunkedReader;
+use super::store::Kind;
 use crate::entity::blob;
 use crate::error::{Error, Result};
 use crate::identity::Sha256Digest;
@@ -25,7 +23,7 @@ use crate::registry::Registry;
 /// Bytes read from disk at a time; large reads keep the disk and the socket both busy. Two of
 /// them bound a download's memory.
 const CHUNK_BYTES: u64 = 256 << 10;
-/// Bytes fetched at a time for random reads from a remote store.
+/// Bytes fetched at a time for random reads of what costs a round trip.
 const BLOCK_BYTES: u64 = 1 << 20;
 
 /// Half-open range of bytes.
@@ -69,12 +67,22 @@ impl Registry {
     pub async fn blob_reader(&self, digest: &Sha256Digest) -> Result<Box<dyn ReadAt>> {
         let row = self.blob_row(digest).await?;
         let size = u64::try_from(row.size).map_err(|_| Error::Corrupt("negative size".into()))?;
+        let runtime = tokio::runtime::Handle::current();
         let Layout::Whole { storage_key } = Layout::of(&row)? else {
-            return Ok(Box::new(ChunkedReader::new(self, digest, size)));
+            let (registry, digest) = (self.clone(), digest.clone());
+            return Ok(Box::new(BlockReader::new(size, move |range| {
+                let pieces: Vec<Bytes> = runtime.block_on(registry.stream_chunked(&digest, range).try_collect())?;
+                Ok(pieces.concat().into())
+            })));
         };
         match &self.blobs.kind {
             Kind::Local { folder } => Ok(Box::new(LocalReader { path: folder.join(&storage_key), size })),
-            Kind::S3 { .. } => Ok(Box::new(ObjectReader::new(&self.blobs, &storage_key, size))),
+            Kind::S3 { .. } => {
+                let (objects, path) = (self.blobs.objects.clone(), self.blobs.path(&storage_key));
+                Ok(Box::new(BlockReader::new(size, move |range| {
+                    runtime.block_on(objects.get_range(&path, range.start..range.end)).map_err(io::Error::other)
+                })))
+            }
         }
     }
 
@@ -149,41 +157,31 @@ impl ReadAt for LocalReader {
     }
 }
 
-/// An object in a remote store, read in blocks from a blocking thread.
-#[derive(Debug)]
-struct ObjectReader {
-    objects: Arc<dyn ObjectStore>,
-    path: Path,
+/// A blob whose bytes cost a round trip, read in blocks from a blocking thread.
+struct BlockReader<F> {
     size: u64,
-    runtime: tokio::runtime::Handle,
+    fetch: F,
     block: Mutex<(u64, Bytes)>,
 }
 
-impl ObjectReader {
-    fn new(store: &BlobStore, storage_key: &str, size: u64) -> Self {
-        Self {
-            objects: store.objects.clone(),
-            path: store.path(storage_key),
-            size,
-            runtime: tokio::runtime::Handle::current(),
-            block: Mutex::new((0, Bytes::new())),
-        }
+impl<F: Fn(ByteRange) -> io::Result<Bytes>> BlockReader<F> {
+    fn new(size: u64, fetch: F) -> Self {
+        Self { size, fetch, block: Mutex::new((0, Bytes::new())) }
     }
 
-    /// The block that holds `offset`, from memory or from the store.
+    /// The block that holds `offset`, from memory or fetched.
     fn block_at(&self, offset: u64) -> io::Result<(u64, Bytes)> {
         let mut cached = self.block.lock().map_err(|_| io::Error::other("a reader panicked"))?;
         let start = offset - offset % BLOCK_BYTES;
         if cached.1.is_empty() || cached.0 != start {
             let end = (start + BLOCK_BYTES).min(self.size);
-            let fetched = self.runtime.block_on(self.objects.get_range(&self.path, start..end));
-            *cached = (start, fetched.map_err(io::Error::other)?);
+            *cached = (start, (self.fetch)(ByteRange { start, end })?);
         }
         Ok(cached.clone())
     }
 }
 
-impl ReadAt for ObjectReader {
+impl<F: Fn(ByteRange) -> io::Result<Bytes> + Send + Sync> ReadAt for BlockReader<F> {
     fn size(&self) -> u64 {
         self.size
     }

@@ -23,7 +23,7 @@ use std::str::FromStr;
 use xet_core_structures::merklehash::MerkleHash;
 
 pub use file::{ShardOutcome, ShardProgress};
-pub(super) use read::{ChunkedReader, IndexCache};
+pub(super) use read::IndexCache;
 pub use reconstruct::{Reconstruction, ReconstructionTerm};
 
 use crate::error::{Error, Result};

@@ -15,7 +15,6 @@ use futures::{StreamExt, TryStreamExt};
 use object_store::ObjectStoreExt;
 use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QuerySelect};
 use tokio::task::spawn_blocking;
-use verifier::ReadAt;
 
 use super::super::read::ByteRange;
 use super::super::store::{BlobStore, Kind};
@@ -36,8 +35,6 @@ const REMOTE_SEGMENT_BYTES: u64 = 2 << 20;
 const SEGMENTS_AHEAD: usize = 3;
 /// Terms read from the database at once.
 const TERM_PAGE: u32 = 500;
-/// Bytes fetched at a time for random reads.
-const BLOCK_BYTES: u64 = 1 << 20;
 /// Chunk indexes that are kept: about 40 KiB each for xorbs of 64 KiB chunks.
 const CACHED_INDEXES: usize = 64;
 
@@ -271,57 +268,4 @@ async fn fetch(blobs: BlobStore, segment: Segment) -> io::Result<Bytes> {
     let packed = blobs.objects.get_range(&path, segment.object).await.map_err(io::Error::other)?;
     let unpacked = spawn_blocking(move || unpack_all(&packed, segment.unpacked)).await?.map_err(io::Error::other)?;
     Ok(Bytes::from(unpacked).slice(segment.wanted))
-}
-
-/// Random access to a chunked blob from a blocking thread.
-#[derive(Debug)]
-pub(in crate::blob) struct ChunkedReader {
-    registry: Registry,
-    digest: Sha256Digest,
-    size: u64,
-    runtime: tokio::runtime::Handle,
-    block: Mutex<(u64, Bytes)>,
-}
-
-impl ChunkedReader {
-    pub(in crate::blob) fn new(registry: &Registry, digest: &Sha256Digest, size: u64) -> Self {
-        Self {
-            registry: registry.clone(),
-            digest: digest.clone(),
-            size,
-            runtime: tokio::runtime::Handle::current(),
-            block: Mutex::new((0, Bytes::new())),
-        }
-    }
-
-    /// The block that holds `offset`, from memory or from the store.
-    fn block_at(&self, offset: u64) -> io::Result<(u64, Bytes)> {
-        let mut cached = self.block.lock().map_err(|_| io::Error::other("a reader panicked"))?;
-        let start = offset - offset % BLOCK_BYTES;
-        if cached.1.is_empty() || cached.0 != start {
-            let range = ByteRange { start, end: (start + BLOCK_BYTES).min(self.size) };
-            let pieces: Vec<Bytes> =
-                self.runtime.block_on(self.registry.stream_chunked(&self.digest, range).try_collect())?;
-            *cached = (start, pieces.concat().into());
-        }
-        Ok(cached.clone())
-    }
-}
-
-impl ReadAt for ChunkedReader {
-    fn size(&self) -> u64 {
-        self.size
-    }
-
-    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
-        if offset >= self.size || buffer.is_empty() {
-            return Ok(0);
-        }
-        let (start, block) = self.block_at(offset)?;
-        let skip = usize::try_from(offset - start).map_err(io::Error::other)?;
-        let available = block.get(skip..).unwrap_or_default();
-        let length = available.len().min(buffer.len());
-        buffer[..length].copy_from_slice(&available[..length]);
-        Ok(length)
-    }
 }
