@@ -43,4 +43,4 @@ pub use model::{ModelChange, ModelInfo, ModelKind, NamePeriod};
 pub use page::{DEFAULT_LIMIT, MAX_LIMIT, Page, PageRequest};
 pub use pipeline::{JobOutcome, MAX_SIGNATURE_BYTES, ProbeFile, ProbeTask, StageState, StageView, is_settled};
 pub use registry::{Opening, Registry, Settings};
-pub use revision::{Change, ChangeSet, Commit, Committed, Expected, Movement, Ref, RefKind, Revision};
+pub use revision::{Change, ChangeSet, Commit, Committed, Expected, MAIN_BRANCH, Movement, Ref, RefKind, Revision};

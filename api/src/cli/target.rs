@@ -20,7 +20,7 @@ impl Target {
     }
 
     pub(super) fn revision(&self) -> &str {
-        self.revision.as_deref().unwrap_or("main")
+        self.revision.as_deref().unwrap_or(registry_core::MAIN_BRANCH)
     }
 }
 

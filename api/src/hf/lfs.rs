@@ -9,16 +9,15 @@ use std::io;
 use actix_web::http::{Method, header};
 use actix_web::{HttpRequest, HttpResponse, web};
 use futures::StreamExt;
-use registry_core::{Caller, Error, FileSpec, ModelInfo, Sha256Digest, now_ms};
+use registry_core::{Caller, Error, FileSpec, MAIN_BRANCH, ModelInfo, Sha256Digest, now_ms};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::origin::origin;
-use super::read::MAIN;
 use super::refusal::{Answer, Refusal, Sought};
 use super::{Data, ModelPath, READ, find_model, read_json};
 use crate::server::State;
-use crate::server::access::{Actor, Permission};
+use crate::server::access::{Actor, Permission, client};
 use crate::server::download::Download;
 use crate::server::routes::RouteTable;
 
@@ -75,7 +74,6 @@ impl Object {
 /// What an upload's URL allows.
 #[derive(Debug, Serialize, Deserialize)]
 struct UploadClaims {
-    token_id: Option<String>,
     namespace: String,
     sha256: Sha256Digest,
     size: u64,
@@ -91,7 +89,6 @@ impl UploadClaims {
 
 #[derive(Debug, Serialize, Deserialize)]
 struct DownloadClaims {
-    token_id: Option<String>,
     namespace: String,
     name: String,
     sha256: Sha256Digest,
@@ -136,6 +133,11 @@ struct Links<'a> {
 }
 
 impl Links<'_> {
+    fn sign(&self, purpose: &str, claims: &impl Serialize) -> registry_core::Result<String> {
+        let expires_at = now_ms() + VALID_SECONDS * 1000;
+        self.state.registry.issue_capability(self.caller, purpose, expires_at, claims)
+    }
+
     async fn uploads(&self, objects: &[Object], offered: &[String]) -> Answer<(&'static str, Vec<Value>)> {
         let offers = |name: &str| offered.iter().any(|offer| offer == name);
         let parts = offers("multipart").then_some(self.state.multipart_bytes);
@@ -158,28 +160,24 @@ impl Links<'_> {
     /// The actions for one object; none where the namespace has it.
     async fn upload(&self, object: &Object, xet: bool, parts: Option<u64>) -> registry_core::Result<Option<Value>> {
         let file = object.file()?;
-        let limit = self.state.registry.settings().max_file_bytes;
-        if file.size > limit {
-            return Err(Error::TooLarge { what: object.oid.clone(), limit });
-        }
+        self.state.registry.check_size(&file)?;
         let held = self.state.registry.holds(self.caller, &self.model.name.namespace, &file).await?;
         if held {
             return Ok(None);
         }
         if xet {
             // The JavaScript client takes this link for where to get its access token.
-            let token = format!("{}/api/models/{}/xet-write-token/{MAIN}", self.origin, self.model.name);
+            let token = format!("{}/api/models/{}/xet-write-token/{MAIN_BRANCH}", self.origin, self.model.name);
             return Ok(Some(json!({ "upload": { "href": token } })));
         }
         let part_bytes = parts.filter(|part| file.size > *part);
         let claims = UploadClaims {
-            token_id: self.caller.token_id().map(str::to_owned),
             namespace: self.model.name.namespace.clone(),
             sha256: file.sha256,
             size: file.size,
             part_bytes,
         };
-        let capability = self.state.registry.issue_capability(UPLOAD, now_ms() + VALID_SECONDS * 1000, &claims)?;
+        let capability = self.sign(UPLOAD, &claims)?;
         let url = format!("{}/lfs/upload/{capability}", self.origin);
         let upload = match part_bytes {
             None => json!({ "href": url, "expires_in": VALID_SECONDS }),
@@ -203,12 +201,11 @@ impl Links<'_> {
         let file = object.file()?;
         self.state.registry.file_by_digest(self.caller, self.model, &file.sha256).await?;
         let claims = DownloadClaims {
-            token_id: self.caller.token_id().map(str::to_owned),
             namespace: self.model.name.namespace.clone(),
             name: self.model.name.name.clone(),
             sha256: file.sha256,
         };
-        let capability = self.state.registry.issue_capability(DOWNLOAD, now_ms() + VALID_SECONDS * 1000, &claims)?;
+        let capability = self.sign(DOWNLOAD, &claims)?;
         let url = format!("{}/lfs/download/{capability}", self.origin);
         Ok(json!({ "download": { "href": url, "expires_in": VALID_SECONDS } }))
     }
@@ -243,8 +240,7 @@ fn with_error(object: &Object, error: &Error) -> Value {
 
 /// Opens an upload's URL: the claims, and the caller who asked for them.
 async fn open(state: &State, capability: &str) -> Answer<(UploadClaims, Caller)> {
-    let claims: UploadClaims = state.registry.open_capability(UPLOAD, capability)?;
-    let caller = state.registry.caller_by_token_id(claims.token_id.as_deref()).await?;
+    let (caller, claims) = state.registry.open_capability(UPLOAD, capability).await?;
     Ok((claims, caller))
 }
 
@@ -325,10 +321,8 @@ async fn complete(state: Data, capability: web::Path<String>, body: web::Payload
 
 /// An object's bytes, if the gate allows a revision of the model that has them.
 async fn download(state: Data, capability: web::Path<String>, request: HttpRequest) -> Answer {
-    let claims: DownloadClaims = state.registry.open_capability(DOWNLOAD, &capability)?;
-    let caller = state.registry.caller_by_token_id(claims.token_id.as_deref()).await?;
-    let client = request.headers().get(header::USER_AGENT).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let caller = caller.with_client(client);
+    let (caller, claims) = state.registry.open_capability::<DownloadClaims>(DOWNLOAD, &capability).await?;
+    let caller = caller.with_client(client(&request));
     let model = find_model(&state, &caller, &super::name(&claims.namespace, &claims.name)?).await?;
     let found = state.registry.file_by_digest(&caller, &model, &claims.sha256).await;
     let (revision, file) = found.map_err(|error| Refusal::from(error).sought(Sought::Entry))?;

@@ -1,13 +1,12 @@
 //! Searching models, and what clients ask about themselves and the server.
 
-use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse};
 use registry_core::{CatalogItem, CatalogOrder, CatalogQuery, rfc3339};
 use serde_json::{Value, json};
 
 use super::Data;
-use super::origin::origin;
 use super::query::Query;
+use super::read::with_next;
 use super::refusal::{Answer, Refusal};
 use crate::server::access::Actor;
 
@@ -54,12 +53,8 @@ pub(super) async fn models(state: Data, Actor(caller): Actor, request: HttpReque
         return Ok(HttpResponse::Ok().json(json!([])));
     }
     let page = state.registry.catalog(&caller, &search, &query.page(LISTED, LISTED)?).await?;
-    let mut response = HttpResponse::Ok();
-    if let Some(next) = &page.next {
-        let url = format!("{}/api/models?{}", origin(&request, &state), query.with_cursor(next));
-        response.insert_header((header::LINK, format!("<{url}>; rel=\"next\"")));
-    }
-    Ok(response.json(page.items.iter().map(document).collect::<Vec<_>>()))
+    let rows: Value = page.items.iter().map(document).collect();
+    Ok(with_next(&request, &state, &query, page.next.as_deref(), &rows))
 }
 
 /// An unknown filter is refused: ignoring it would list models that do not match.

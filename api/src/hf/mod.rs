@@ -26,7 +26,6 @@ use actix_web::web;
 use bytes::BytesMut;
 use futures::StreamExt;
 use registry_core::{Caller, CommitId, Error, ModelInfo, ModelName, Revision, Role, Visibility};
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
@@ -35,6 +34,7 @@ use self::refusal::{Answer, Sought};
 use crate::server::State;
 use crate::server::access::Permission;
 use crate::server::routes::RouteTable;
+use crate::v1::{ModelPath, RevisionPath};
 
 type Data = web::Data<State>;
 
@@ -84,33 +84,6 @@ fn write_routes(table: &mut RouteTable) {
     table.add(delete, "/api/models/{namespace}/{name}/tag/{ref}", MAINTAIN, refs::delete_tag);
 }
 
-/// The model in a path.
-#[derive(Debug, Deserialize)]
-struct ModelPath {
-    namespace: String,
-    name: String,
-}
-
-impl ModelPath {
-    fn name(&self) -> Answer<ModelName> {
-        name(&self.namespace, &self.name)
-    }
-}
-
-/// A model's revision in a path; percent-encoded slashes are part of it.
-#[derive(Debug, Deserialize)]
-struct RevisionPath {
-    namespace: String,
-    name: String,
-    revision: String,
-}
-
-impl RevisionPath {
-    fn name(&self) -> Answer<ModelName> {
-        name(&self.namespace, &self.name)
-    }
-}
-
 fn name(namespace: &str, name: &str) -> Answer<ModelName> {
     Ok(format!("{namespace}/{name}").parse()?)
 }
@@ -123,7 +96,7 @@ async fn find_model(state: &State, caller: &Caller, name: &ModelName) -> Answer<
 async fn find_revision(state: &State, model: &ModelInfo, name: &str) -> Answer<Revision> {
     // Clients name branches as git does, too, and the main one `HEAD`.
     let short = name.strip_prefix("refs/heads/").or_else(|| name.strip_prefix("refs/tags/")).unwrap_or(name);
-    let short = if short == "HEAD" { read::MAIN } else { short };
+    let short = if short == "HEAD" { registry_core::MAIN_BRANCH } else { short };
     let found = state.registry.find_revision(model, short).await;
     found.map_err(|error| Refusal::from(error).sought(Sought::Revision))
 }

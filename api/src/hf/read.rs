@@ -2,7 +2,7 @@
 
 use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse, web};
-use registry_core::{CommitId, Error, ModelInfo, PageRequest, RefKind, Revision, rfc3339};
+use registry_core::{CommitId, Error, MAIN_BRANCH, ModelInfo, PageRequest, RefKind, Revision, rfc3339};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -14,8 +14,6 @@ use super::{Data, ModelPath, RevisionPath, find_model, find_revision};
 use crate::server::State;
 use crate::server::access::Actor;
 
-/// The branch of a model for which no revision is named.
-pub(super) const MAIN: &str = "main";
 /// Entries on one page of a listing. llama.cpp reads one page only.
 const LISTED: u64 = 10_000;
 /// Most paths in one question about paths.
@@ -32,7 +30,7 @@ pub(super) async fn model(
     request: HttpRequest,
 ) -> Answer {
     let model = find_model(&state, &caller, &path.name()?).await?;
-    let head = state.registry.find_ref(&model, RefKind::Branch, MAIN).await?;
+    let head = state.registry.find_ref(&model, RefKind::Branch, MAIN_BRANCH).await?;
     describe(&state, &model, head, &Query::of(&request)?).await
 }
 
@@ -128,7 +126,7 @@ pub(super) async fn tree(state: Data, Actor(caller): Actor, path: web::Path<Tree
 /// A branch without commits is empty: clients list a repository that they have just made.
 async fn revision_or_nothing(state: &State, model: &ModelInfo, name: &str) -> Answer<Option<Revision>> {
     match find_revision(state, model, name).await {
-        Err(refusal) if name == MAIN && refusal.is_not_found() => Ok(None),
+        Err(refusal) if name == MAIN_BRANCH && refusal.is_not_found() => Ok(None),
         other => other.map(Some),
     }
 }
@@ -139,7 +137,13 @@ async fn entries(state: &State, revision: &Revision) -> Answer<Vec<Entry>> {
 }
 
 /// An answer with a link to its next page. Clients follow absolute links only.
-fn with_next(request: &HttpRequest, state: &State, query: &Query, next: Option<&str>, rows: &Value) -> HttpResponse {
+pub(super) fn with_next(
+    request: &HttpRequest,
+    state: &State,
+    query: &Query,
+    next: Option<&str>,
+    rows: &Value,
+) -> HttpResponse {
     let mut response = HttpResponse::Ok();
     if let Some(next) = next {
         let url = format!("{}{}?{}", origin(request, state), request.uri().path(), query.with_cursor(next));
@@ -212,7 +216,7 @@ pub(super) async fn refs(
 ) -> Answer {
     let model = find_model(&state, &caller, &path.name()?).await?;
     let mut all = state.registry.list_refs(&model).await?;
-    all.sort_by_key(|reference| reference.name != MAIN);
+    all.sort_by_key(|reference| reference.name != MAIN_BRANCH);
     let named = |kind: RefKind, prefix: &str| -> Vec<Value> {
         let of_kind = all.iter().filter(|reference| reference.kind == kind);
         of_kind

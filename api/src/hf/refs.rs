@@ -1,11 +1,10 @@
 //! Branches and tags.
 
 use actix_web::{HttpResponse, web};
-use registry_core::{Error, Expected, ModelInfo, RefKind, Revision};
+use registry_core::{Error, Expected, MAIN_BRANCH, ModelInfo, RefKind, Revision};
 use serde::Deserialize;
 use serde_json::json;
 
-use super::read::MAIN;
 use super::refusal::{Answer, Refusal, Sought};
 use super::{Data, find_model, find_revision, read_json};
 use crate::server::State;
@@ -41,7 +40,7 @@ pub(super) async fn create_branch(
     let body = super::read_body(body, MAX_BODY).await?;
     let asked: NewBranch = if body.is_empty() { NewBranch::default() } else { super::parse_json(&body)? };
     let model = find_model(&state, &caller, &super::name(&path.namespace, &path.name)?).await?;
-    let start = find_revision(&state, &model, asked.starting_point.as_deref().unwrap_or(MAIN)).await?;
+    let start = find_revision(&state, &model, asked.starting_point.as_deref().unwrap_or(MAIN_BRANCH)).await?;
     check_absent(&state, &model, RefKind::Branch, &path.r#ref).await?;
     state.registry.set_ref(&caller, &model, RefKind::Branch, &path.r#ref, &start, &Expected::Absent).await?;
     Ok(HttpResponse::Ok().json(json!({})))

@@ -3,7 +3,6 @@
 use actix_web::http::header::{self, HeaderName, HeaderValue};
 use actix_web::{HttpRequest, HttpResponse, web};
 use registry_core::{Caller, FileSpec, ModelInfo, Revision, git};
-use serde::Deserialize;
 
 use super::files::etag;
 use super::origin::origin;
@@ -12,15 +11,7 @@ use super::{Data, find_model, find_revision};
 use crate::server::State;
 use crate::server::access::Actor;
 use crate::server::download::Download;
-
-/// A file in a path.
-#[derive(Debug, Deserialize)]
-pub(super) struct FilePath {
-    namespace: String,
-    name: String,
-    revision: String,
-    path: String,
-}
+use crate::v1::files::FilePath;
 
 /// A file of a revision, or a range of it. HEAD reaches the same verdict: some clients take
 /// whatever GET sends for the file once HEAD has succeeded.
@@ -49,7 +40,7 @@ pub(super) async fn raw(state: Data, Actor(caller): Actor, path: web::Path<FileP
 }
 
 async fn find(state: &State, caller: &Caller, path: &FilePath) -> Answer<(ModelInfo, Revision, FileSpec)> {
-    let model = find_model(state, caller, &super::name(&path.namespace, &path.name)?).await?;
+    let model = find_model(state, caller, &path.name()?).await?;
     let revision = find_revision(state, &model, &path.revision).await?;
     let file = state.registry.revision_file(&revision, &path.path).await;
     let file = file.map_err(|error| Refusal::from(error).sought(Sought::Entry).at(&revision.commit))?;

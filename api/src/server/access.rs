@@ -8,7 +8,7 @@ use actix_web::body::{EitherBody, MessageBody};
 use actix_web::dev::{Payload, ServiceRequest, ServiceResponse};
 use actix_web::http::header;
 use actix_web::middleware::Next;
-use actix_web::{FromRequest, HttpMessage, HttpRequest, ResponseError, web};
+use actix_web::{FromRequest, HttpMessage, HttpRequest, ResponseError};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use registry_core::{Caller, Role};
@@ -87,12 +87,15 @@ async fn admit(permission: Permission, request: &ServiceRequest) -> Result<Optio
     if permission == Permission::Capability {
         return Ok(None);
     }
-    let state = request.app_data::<web::Data<State>>().cloned();
-    let state = state.ok_or_else(|| Failure::Core(registry_core::Error::Internal("no state".into())))?;
-    let client = request.headers().get(header::USER_AGENT).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let caller = authenticate(&state, request, permission).await?.with_client(client);
-    check(&state, permission, &caller)?;
+    let state = super::state(request.request())?;
+    let caller = authenticate(state, request, permission).await?.with_client(client(request.request()));
+    check(state, permission, &caller)?;
     Ok(Some(caller))
+}
+
+/// The program that calls, as it names itself.
+pub(crate) fn client(request: &HttpRequest) -> &str {
+    request.headers().get(header::USER_AGENT).and_then(|value| value.to_str().ok()).unwrap_or_default()
 }
 
 async fn authenticate(state: &State, request: &ServiceRequest, permission: Permission) -> Result<Caller, Failure> {

@@ -17,7 +17,7 @@ use std::time::Duration;
 use actix_web::error::JsonPayloadError;
 use actix_web::http::StatusCode;
 use actix_web::middleware::from_fn;
-use actix_web::{App, HttpServer, web};
+use actix_web::{App, HttpRequest, HttpServer, web};
 use registry_core::Registry;
 
 pub(crate) use telemetry::init_metrics;
@@ -44,6 +44,12 @@ pub(crate) struct State {
     pub(crate) metrics: metrics_exporter_prometheus::PrometheusHandle,
     /// How long a peer may send or take nothing in the middle of a request.
     pub(crate) silence: Duration,
+}
+
+/// What handlers share, for what runs before a handler.
+pub(crate) fn state(request: &HttpRequest) -> Result<&web::Data<State>, Failure> {
+    let missing = || Failure::Core(registry_core::Error::Internal("no state".into()));
+    request.app_data::<web::Data<State>>().ok_or_else(missing)
 }
 
 impl State {

@@ -3,7 +3,7 @@
 use actix_web::http::StatusCode;
 use actix_web::web;
 use maud::{Markup, html};
-use registry_core::{Decision, FileSpec, ModelInfo, ModelName, Ref, Revision, StageView};
+use registry_core::{Decision, FileSpec, MAIN_BRANCH, ModelInfo, Ref, Revision, StageView};
 use serde::Deserialize;
 use verifier::evidence::{
     Evidence, Inspection, LicenseFacts, LicenseStatement, ProbeReport, ProvenanceFacts, SignatureState, Stage,
@@ -14,15 +14,10 @@ use super::layout::{Frame, document};
 use super::{PageAnswer, or_dash, page};
 use crate::server::State;
 use crate::server::access::Actor;
+use crate::v1::ModelPath;
 
 /// Files listed on the page; the API lists all.
 const FILES_SHOWN: usize = 200;
-
-#[derive(Debug, Deserialize)]
-pub(super) struct ModelPath {
-    namespace: String,
-    name: String,
-}
 
 #[derive(Debug, Deserialize)]
 pub(super) struct ModelQuery {
@@ -54,16 +49,15 @@ pub(super) async fn show(
     path: web::Path<ModelPath>,
     query: web::Query<ModelQuery>,
 ) -> PageAnswer {
-    let name: ModelName = format!("{}/{}", path.namespace, path.name).parse()?;
-    let model = state.registry.find_model(&caller, &name).await?;
+    let model = state.registry.find_model(&caller, &path.name()?).await?;
     let refs = state.registry.list_refs(&model).await?;
     let wanted = query.revision.as_deref().filter(|name| !name.is_empty());
     let shown = match (wanted, refs.is_empty()) {
         (None, true) => None,
-        (wanted, _) => Some(load(&state, &model, wanted.unwrap_or("main")).await?),
+        (wanted, _) => Some(load(&state, &model, wanted.unwrap_or(MAIN_BRANCH)).await?),
     };
     let content = match &shown {
-        Some(shown) => content(&model, &refs, shown, wanted.unwrap_or("main"), &state.public_url),
+        Some(shown) => content(&model, &refs, shown, wanted.unwrap_or(MAIN_BRANCH), &state.public_url),
         None => empty(&model),
     };
     let refresh = shown.as_ref().is_some_and(|shown| !shown.settled());

@@ -19,13 +19,19 @@ const PRESIGNED_SECONDS: u64 = 300;
 #[into_params(parameter_in = Path)]
 pub(crate) struct FilePath {
     #[param(value_type = syntax::Segment)]
-    namespace: String,
+    pub(crate) namespace: String,
     #[param(value_type = syntax::Segment)]
-    name: String,
+    pub(crate) name: String,
     /// A commit, branch or tag.
-    revision: String,
+    pub(crate) revision: String,
     /// The file's path; slashes may stand as they are.
-    path: String,
+    pub(crate) path: String,
+}
+
+impl FilePath {
+    pub(crate) fn name(&self) -> registry_core::Result<ModelName> {
+        format!("{}/{}", self.namespace, self.name).parse()
+    }
 }
 
 /// A file of a revision, whole or a range, if the gate allows it in the caller's environment.
@@ -48,8 +54,7 @@ pub(crate) async fn download(
     query: web::Query<DownloadParams>,
     request: HttpRequest,
 ) -> Answer {
-    let name: ModelName = format!("{}/{}", path.namespace, path.name).parse()?;
-    let model = state.registry.find_model(&caller, &name).await?;
+    let model = state.registry.find_model(&caller, &path.name()?).await?;
     let revision = state.registry.find_revision(&model, &path.revision).await?;
     let file = state.registry.revision_file(&revision, &path.path).await?;
     let download = Download {

@@ -1,7 +1,9 @@
 //! The gate, the jobs behind it and the audit log.
 
 use actix_web::{HttpResponse, web};
-use registry_core::{Caller, Error, JobState, ModelInfo, ModelName, PageRequest, Question, Registry, Revision};
+use registry_core::{
+    Caller, Error, JobState, MAIN_BRANCH, ModelInfo, ModelName, PageRequest, Question, Registry, Revision,
+};
 
 use super::wire::{
     AuditEvent, AuditHead, AuditVerification, GateAnswer, GateRequest, Job, JobParams, Page, PageQuery, VerifyAudit,
@@ -36,7 +38,7 @@ async fn subjects(
 ) -> Result<Vec<(ModelInfo, Revision)>, Error> {
     match (&request.model, &request.content_digest) {
         (Some(model), None) => {
-            let (name, revision) = model.split_once('@').unwrap_or((model, "main"));
+            let (name, revision) = model.split_once('@').unwrap_or((model, MAIN_BRANCH));
             let model = registry.find_model(caller, &name.parse::<ModelName>()?).await?;
             let revision = registry.find_revision(&model, revision).await?;
             Ok(vec![(model, revision)])

@@ -71,13 +71,13 @@ pub(crate) fn routes(table: &mut RouteTable) {
 #[into_params(parameter_in = Path)]
 pub(crate) struct ModelPath {
     #[param(value_type = syntax::Segment)]
-    namespace: String,
+    pub(crate) namespace: String,
     #[param(value_type = syntax::Segment)]
-    name: String,
+    pub(crate) name: String,
 }
 
 impl ModelPath {
-    fn name(&self) -> registry_core::Result<ModelName> {
+    pub(crate) fn name(&self) -> registry_core::Result<ModelName> {
         format!("{}/{}", self.namespace, self.name).parse()
     }
 }
@@ -87,15 +87,15 @@ impl ModelPath {
 #[into_params(parameter_in = Path)]
 pub(crate) struct RevisionPath {
     #[param(value_type = syntax::Segment)]
-    namespace: String,
+    pub(crate) namespace: String,
     #[param(value_type = syntax::Segment)]
-    name: String,
+    pub(crate) name: String,
     /// A commit, branch or tag.
-    revision: String,
+    pub(crate) revision: String,
 }
 
 impl RevisionPath {
-    fn name(&self) -> registry_core::Result<ModelName> {
+    pub(crate) fn name(&self) -> registry_core::Result<ModelName> {
         format!("{}/{}", self.namespace, self.name).parse()
     }
 }

@@ -353,7 +353,7 @@ pub struct CommitRequest {
 }
 
 fn main_branch() -> String {
-    "main".to_owned()
+    core::MAIN_BRANCH.to_owned()
 }
 
 /// Reads a compare-and-swap condition.

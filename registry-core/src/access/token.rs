@@ -92,7 +92,7 @@ impl Registry {
 
     /// The caller for whom a capability was issued: the token's, if it still counts; someone
     /// without a token where none was used.
-    pub async fn caller_by_token_id(&self, token_id: Option<&str>) -> Result<Caller> {
+    pub(crate) async fn caller_by_token_id(&self, token_id: Option<&str>) -> Result<Caller> {
         let Some(id) = token_id else { return Ok(Caller::anonymous(&self.settings.default_environment)) };
         let ended = || Error::Capability("the token it was issued to has ended");
         let row = api_token::Entity::find_by_id(id).one(&self.db).await?.ok_or_else(ended)?;

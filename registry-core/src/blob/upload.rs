@@ -91,7 +91,8 @@ impl Registry {
         Ok(answered.into_values().collect())
     }
 
-    pub(super) fn check_size(&self, file: &FileSpec) -> Result<()> {
+    /// Fails for a file larger than this registry takes.
+    pub fn check_size(&self, file: &FileSpec) -> Result<()> {
         let limit = self.settings.max_file_bytes;
         if file.size > limit {
             return Err(Error::TooLarge { what: file.path.clone(), limit });

@@ -25,7 +25,7 @@ use crate::pipeline;
 use crate::registry::Registry;
 
 /// The branch that stands for the model in the catalog.
-pub(super) const MAIN: &str = "main";
+pub const MAIN_BRANCH: &str = "main";
 
 /// Movable or fixed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
@@ -122,7 +122,7 @@ impl Registry {
     pub async fn delete_ref(&self, caller: &Caller, model: &ModelInfo, kind: RefKind, name: &str) -> Result<()> {
         caller.require(&model.name.namespace, Role::Maintainer)?;
         identity::check_ref_name(name)?;
-        if kind == RefKind::Branch && name == MAIN {
+        if kind == RefKind::Branch && name == MAIN_BRANCH {
             return Err(Error::invalid("ref", "the main branch cannot be deleted; delete the model instead"));
         }
         let txn = begin(&self.db).await?;
@@ -248,7 +248,7 @@ pub(super) async fn move_to(
         .to_owned();
     reference::Entity::insert(row).on_conflict(replace).exec_without_returning(txn).await?;
     record_movement(txn, caller, model, kind, name, from, Some(to.commit.clone())).await?;
-    if kind == RefKind::Branch && name == MAIN {
+    if kind == RefKind::Branch && name == MAIN_BRANCH {
         catalog::point_at(txn, model, to).await?;
     }
     pipeline::resume_superseded(txn, to).await

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use registry_core::{
-    Change, ChangeSet, Committed, Error, Expected, FileSpec, ModelInfo, PageRequest, Role, Spool, git, now_ms,
+    Caller, Change, ChangeSet, Committed, Error, Expected, FileSpec, ModelInfo, PageRequest, Role, Spool, git, now_ms,
 };
 
 use crate::support::{World, body, on_both_databases, spec};
@@ -178,27 +178,32 @@ on_both_databases! {
 
     async fn a_capability_serves_its_purpose_until_it_ends(world: World) {
         let registry = &world.registry;
-        let text = registry.issue_capability("upload", now_ms() + 60_000, &"claims").unwrap();
-        assert_eq!(registry.open_capability::<String>("upload", &text).unwrap(), "claims");
-        assert_eq!(world.reopened().await.open_capability::<String>("upload", &text).unwrap(), "claims");
-        let expired = registry.issue_capability("upload", now_ms(), &"claims").unwrap();
+        let text = registry.issue_capability(&world.admin, "upload", now_ms() + 60_000, &"claims").unwrap();
+        assert_eq!(registry.open_capability::<String>("upload", &text).await.unwrap().1, "claims");
+        assert_eq!(world.reopened().await.open_capability::<String>("upload", &text).await.unwrap().1, "claims");
+        let expired = registry.issue_capability(&world.admin, "upload", now_ms(), &"claims").unwrap();
         let (document, tag) = text.split_once('.').unwrap();
-        let forged = registry.issue_capability("upload", now_ms() + 60_000, &"other").unwrap();
+        let forged = registry.issue_capability(&world.admin, "upload", now_ms() + 60_000, &"other").unwrap();
         let forged = format!("{}.{tag}", forged.split_once('.').unwrap().0);
         let long = "x".repeat(10_000);
         for (purpose, text) in [("download", text.as_str()), ("upload", &expired), ("upload", &forged), ("upload", document), ("upload", ""), ("upload", &long)] {
-            let opened = registry.open_capability::<String>(purpose, text);
+            let opened = registry.open_capability::<String>(purpose, text).await;
             assert!(matches!(opened, Err(Error::Capability(_))), "{purpose} {text}");
         }
     }
 
     async fn a_capability_ends_with_the_token_that_asked_for_it(world: World) {
         let ada = world.member("ada", "acme", Role::Writer).await;
-        let id = ada.token_id().unwrap().to_owned();
-        assert_eq!(world.registry.caller_by_token_id(Some(&id)).await.unwrap().subject(), "ada");
-        assert!(world.registry.caller_by_token_id(None).await.unwrap().is_anonymous());
-        world.registry.revoke_token(&world.admin, &id).await.unwrap();
-        assert!(matches!(world.registry.caller_by_token_id(Some(&id)).await, Err(Error::Capability(_))));
+        let issue = |caller: &Caller| world.registry.issue_capability(caller, "upload", now_ms() + 60_000, &"").unwrap();
+        let open = |text: String| {
+            let registry = world.registry.clone();
+            async move { registry.open_capability::<String>("upload", &text).await.map(|(caller, _)| caller) }
+        };
+        let adas = issue(&ada);
+        assert_eq!(open(adas.clone()).await.unwrap().subject(), "ada");
+        assert!(open(issue(&Caller::anonymous("development"))).await.unwrap().is_anonymous());
+        world.registry.revoke_token(&world.admin, ada.token_id().unwrap()).await.unwrap();
+        assert!(matches!(open(adas).await, Err(Error::Capability(_))));
     }
 
     async fn a_card_is_judged_as_the_environment_will_judge_the_model(world: World) {

@@ -10,9 +10,9 @@ use serde_json::json;
 
 use super::super::refusal::{Answer, Refusal};
 use super::super::{Data, RevisionPath, find_model, find_revision, origin};
-use crate::server::State;
-use crate::server::access::Actor;
+use crate::server::access::{Actor, client};
 use crate::server::problem::Failure;
+use crate::server::{State, state};
 
 /// What an access token is signed for.
 const PURPOSE: &str = "xet";
@@ -24,8 +24,6 @@ const NO_REVISION: &str = "None";
 /// What an access token says.
 #[derive(Debug, Serialize, Deserialize)]
 struct Claims {
-    /// The API token that asked for it; none for someone without one.
-    token_id: Option<String>,
     model: String,
     write: bool,
 }
@@ -58,16 +56,12 @@ impl FromRequest for XetActor {
         let request = request.clone();
         Box::pin(async move {
             let state = state(&request)?;
-            let claims: Claims = state.registry.open_capability(PURPOSE, bearer(&request)?)?;
-            let caller = state.registry.caller_by_token_id(claims.token_id.as_deref()).await?;
+            let opened = state.registry.open_capability::<Claims>(PURPOSE, bearer(&request)?).await;
+            let (caller, claims) = opened?;
             let caller = caller.with_client(client(&request));
             Ok(Self { caller, model: claims.model.parse()?, write: claims.write })
         })
     }
-}
-
-pub(super) fn state(request: &HttpRequest) -> Answer<&web::Data<State>> {
-    request.app_data::<web::Data<State>>().ok_or_else(|| Error::Internal("no state".into()).into())
 }
 
 fn bearer(request: &HttpRequest) -> Answer<&str> {
@@ -75,10 +69,6 @@ fn bearer(request: &HttpRequest) -> Answer<&str> {
     let token = value.and_then(|value| value.strip_prefix("Bearer ")).map(str::trim);
     let missing = Failure::Unauthenticated("This needs an access token of the store: Authorization: Bearer …");
     token.ok_or_else(|| missing.into())
-}
-
-fn client(request: &HttpRequest) -> &str {
-    request.headers().get(header::USER_AGENT).and_then(|value| value.to_str().ok()).unwrap_or_default()
 }
 
 /// An access token to read a model's files. The gate is asked here for the revision that is
@@ -110,10 +100,9 @@ pub(super) async fn write_token(
 }
 
 fn issue(state: &State, request: &HttpRequest, caller: &Caller, model: &ModelName, write: bool) -> Answer {
-    let token_id = caller.token_id().map(str::to_owned);
-    let claims = Claims { token_id, model: model.to_string(), write };
+    let claims = Claims { model: model.to_string(), write };
     let expires_at = now_ms() + VALID_MS;
-    let token = state.registry.issue_capability(PURPOSE, expires_at, &claims)?;
+    let token = state.registry.issue_capability(caller, PURPOSE, expires_at, &claims)?;
     let store = format!("{}-{}", state.registry.instance_id(), model.namespace);
     let url = format!("{}/xet/stores/{store}", origin::origin(request, state));
     let seconds = expires_at / 1000;

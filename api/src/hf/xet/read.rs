@@ -17,10 +17,11 @@ use serde_json::{Value, json};
 
 use super::super::refusal::{Answer, Refusal, Sought};
 use super::super::{Data, find_model, origin};
-use super::actor::{XetActor, state};
+use super::actor::XetActor;
 use super::{FileHashPath, HashPath};
 use crate::server::download::parse_range;
 use crate::server::problem::Failure;
+use crate::server::state;
 
 /// What a link to bytes is signed for.
 const PURPOSE: &str = "xet-fetch";
@@ -30,8 +31,6 @@ const VALID_MS: i64 = 600_000;
 /// Which bytes a link serves.
 #[derive(Debug, Serialize, Deserialize)]
 struct Claims {
-    /// The API token behind the access token; if it ends, so does the link.
-    token_id: Option<String>,
     xorb: String,
     start: u64,
     end: u64,
@@ -164,9 +163,8 @@ fn links(
     for term in distinct.into_values() {
         let xorb = term.xorb.to_string();
         let (start, end) = (term.object.start, term.object.end);
-        let token_id = actor.caller.token_id().map(str::to_owned);
-        let claims = Claims { token_id, xorb: xorb.clone(), start, end };
-        let capability = state.registry.issue_capability(PURPOSE, expires_at, &claims)?;
+        let claims = Claims { xorb: xorb.clone(), start, end };
+        let capability = state.registry.issue_capability(&actor.caller, PURPOSE, expires_at, &claims)?;
         links.entry(xorb).or_default().push(render(term, format!("{base}/{capability}")));
     }
     Ok(links)
@@ -188,8 +186,7 @@ impl FromRequest for Granted {
         Box::pin(async move {
             let state = state(&request)?;
             let capability = request.match_info().get("capability").unwrap_or_default();
-            let claims: Claims = state.registry.open_capability(PURPOSE, capability)?;
-            state.registry.caller_by_token_id(claims.token_id.as_deref()).await?;
+            let (_, claims) = state.registry.open_capability::<Claims>(PURPOSE, capability).await?;
             Ok(Self { xorb: claims.xorb.parse()?, range: ByteRange { start: claims.start, end: claims.end } })
         })
     }
