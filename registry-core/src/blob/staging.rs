@@ -16,7 +16,6 @@ use object_store::multipart::{MultipartStore, PartId};
 use object_store::{MultipartId, ObjectStore, ObjectStoreExt, PutMode, PutOptions};
 use sha2::digest::common::hazmat::SerializableState;
 use sha2::{Digest, Sha256};
-use tokio::sync::Semaphore;
 use tokio::task::{JoinHandle, spawn_blocking};
 
 use super::store::{BlobStore, Kind};
@@ -27,10 +26,8 @@ use crate::error::{Error, Result};
 const LOCAL_CHECKPOINT_BYTES: u64 = 64 << 20;
 /// Smallest part on S3; larger for files that would need more than 9,000 parts.
 const MIN_PART_BYTES: u64 = 16 << 20;
-/// Bytes that are hashed or written at once.
-const BATCH_BYTES: usize = 1 << 20;
-/// Batches that are hashed and written while one is gathered. They bound an upload's memory.
-const BATCHES_AHEAD: usize = 6;
+/// Bytes that are hashed and written at once; two batches bound an upload's memory.
+const BATCH_BYTES: usize = 2 << 20;
 /// Most chunks in a batch, so that a peer that sends single bytes costs no more.
 const BATCH_CHUNKS: usize = 1024;
 
@@ -121,22 +118,21 @@ impl Staging {
     }
 }
 
-/// A local upload. What arrives is gathered into batches, which one lane hashes and another
-/// writes, neither waiting for the other, while the next ones are gathered. No thread waits for
-/// the peer, so any number of slow ones leave the threads to the others.
+/// A local upload. What arrives is gathered into batches; one batch is hashed and written, each
+/// on a thread, while the next one is gathered. No thread waits for the peer, so any number of
+/// slow ones leave the threads to the others.
 pub(super) struct LocalStaging {
     file: Arc<File>,
-    hashing: Lane<Sha256>,
-    /// With the number of the file's bytes that are written.
-    writing: Lane<u64>,
-    /// For batches that are not both hashed and written yet.
-    room: Arc<Semaphore>,
-    batch: Vec<Bytes>,
-    batch_bytes: usize,
-    /// Bytes that were given to the lanes, from the file's start.
+    /// After all bytes before `received`; none while a batch is hashed.
+    hasher: Option<Sha256>,
+    /// Bytes that are hashed and written.
     received: u64,
     /// `received` when the last flush began.
     flushed: u64,
+    batch: Vec<Bytes>,
+    batch_bytes: usize,
+    hashing: Option<JoinHandle<Sha256>>,
+    writing: Option<JoinHandle<Result<u64>>>,
     flushing: Option<JoinHandle<Result<Checkpoint>>>,
 }
 
@@ -146,13 +142,13 @@ impl LocalStaging {
         let file = spawn_blocking(move || open_locked(&path)).await??;
         Ok(Self {
             file: Arc::new(file),
-            hashing: Lane::new(hasher),
-            writing: Lane::new(received),
-            room: Arc::new(Semaphore::new(BATCHES_AHEAD)),
-            batch: Vec::new(),
-            batch_bytes: 0,
+            hasher: Some(hasher),
             received,
             flushed: received,
+            batch: Vec::new(),
+            batch_bytes: 0,
+            hashing: None,
+            writing: None,
             flushing: None,
         })
     }
@@ -168,16 +164,17 @@ impl LocalStaging {
         if self.batch_bytes < BATCH_BYTES && self.batch.len() < BATCH_CHUNKS {
             return Ok(None);
         }
-        self.hand_on().await?;
-        if self.received - self.flushed >= LOCAL_CHECKPOINT_BYTES {
-            self.flush().await
-        } else {
-            self.finished_flush().await
-        }
+        self.settle().await?;
+        let due = self.received - self.flushed >= LOCAL_CHECKPOINT_BYTES;
+        let durable = if due { self.flush().await? } else { self.finished_flush().await? };
+        self.start_batch()?;
+        Ok(durable)
     }
 
     async fn pause(mut self) -> Result<Checkpoint> {
-        self.hand_on().await?;
+        self.settle().await?;
+        self.start_batch()?;
+        self.settle().await?;
         self.flush().await?;
         match self.flushing.take() {
             Some(flushing) => flushing.await?,
@@ -185,39 +182,38 @@ impl LocalStaging {
         }
     }
 
-    /// Gives the gathered batch to both lanes, as soon as there is room for it.
-    async fn hand_on(&mut self) -> Result<()> {
-        if self.writing.is_idle() {
-            // Perhaps because a write has failed, and then no more bytes are needed.
-            self.settle_writing().await?;
-        }
-        let room = self.room.clone().acquire_owned().await.map_err(|_| lane_lost())?;
-        let hashed = Arc::new((std::mem::take(&mut self.batch), room));
-        let (written, file) = (hashed.clone(), self.file.clone());
-        self.received += std::mem::take(&mut self.batch_bytes) as u64;
-        self.hashing.push(move |mut hasher| {
-            hashed.0.iter().for_each(|bytes| hasher.update(bytes));
-            Ok(hasher)
-        })?;
-        self.writing.push(move |before| {
-            write_together(&file, &written.0)?;
-            Ok(written.0.iter().fold(before, |sum, bytes| sum + bytes.len() as u64))
-        })
+    /// Hands the gathered batch to the threads; the one before must have settled.
+    fn start_batch(&mut self) -> Result<()> {
+        let batch: Arc<[Bytes]> = std::mem::take(&mut self.batch).into();
+        self.batch_bytes = 0;
+        let (mut hasher, hashed) = (self.taken_hasher()?, batch.clone());
+        self.hashing = Some(spawn_blocking(move || {
+            hashed.iter().for_each(|bytes| hasher.update(bytes));
+            hasher
+        }));
+        let file = self.file.clone();
+        self.writing = Some(spawn_blocking(move || {
+            write_together(&file, &batch)?;
+            Ok(batch.iter().map(|bytes| bytes.len() as u64).sum())
+        }));
+        Ok(())
     }
 
-    /// Waits until everything that was handed on is hashed and written.
-    async fn settle(&mut self) -> Result<Checkpoint> {
-        let received = self.settle_writing().await?;
-        let hasher_state = serialize(&self.hashing.settle().await?);
-        Ok(Checkpoint { received, hasher_state, multipart_id: None, parts: Vec::new() })
-    }
-
-    async fn settle_writing(&mut self) -> Result<u64> {
-        let written = self.writing.settle().await;
-        if written.is_err() {
-            self.give_back().await?;
+    /// Waits until the running batch is hashed and written.
+    async fn settle(&mut self) -> Result<()> {
+        if let Some(hashing) = self.hashing.take() {
+            self.hasher = Some(hashing.await?);
         }
-        written
+        if let Some(writing) = self.writing.take() {
+            match writing.await? {
+                Ok(written) => self.received += written,
+                Err(error) => {
+                    self.give_back().await?;
+                    return Err(error);
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Frees what no checkpoint will name: on a full disk, others need the space now.
@@ -229,13 +225,12 @@ impl LocalStaging {
     /// Begins to flush beside the stream, so that the end of a large upload finds little left to
     /// flush. Returns where the flush before ended.
     async fn flush(&mut self) -> Result<Option<Checkpoint>> {
-        let checkpoint = self.settle().await?;
         let before = match self.flushing.take() {
             Some(flushing) => Some(flushing.await??),
             None => None,
         };
+        let (file, checkpoint) = (self.file.clone(), self.checkpoint()?);
         self.flushed = self.received;
-        let file = self.file.clone();
         self.flushing = Some(spawn_blocking(move || {
             file.sync_data()?;
             Ok(checkpoint)
@@ -249,41 +244,24 @@ impl LocalStaging {
             None => Ok(None),
         }
     }
-}
 
-/// Work that is done step after step on the blocking threads, each step with what the one
-/// before left. The first step that fails is the last.
-struct Lane<S>(Option<JoinHandle<Result<S>>>);
-
-impl<S: Clone + Send + 'static> Lane<S> {
-    fn new(state: S) -> Self {
-        Self(Some(tokio::spawn(async { Ok(state) })))
+    fn checkpoint(&self) -> Result<Checkpoint> {
+        let hasher = self.hasher.as_ref().ok_or_else(hasher_lost)?;
+        Ok(Checkpoint {
+            received: self.received,
+            hasher_state: serialize(hasher),
+            multipart_id: None,
+            parts: Vec::new(),
+        })
     }
 
-    fn push(&mut self, step: impl FnOnce(S) -> Result<S> + Send + 'static) -> Result<()> {
-        let before = self.0.take().ok_or_else(lane_lost)?;
-        self.0 = Some(tokio::spawn(async move {
-            let state = before.await??;
-            spawn_blocking(move || step(state)).await?
-        }));
-        Ok(())
-    }
-
-    /// Whether no step is left to do.
-    fn is_idle(&self) -> bool {
-        self.0.as_ref().is_none_or(JoinHandle::is_finished)
-    }
-
-    /// Waits for all steps.
-    async fn settle(&mut self) -> Result<S> {
-        let state = self.0.take().ok_or_else(lane_lost)?.await??;
-        *self = Self::new(state.clone());
-        Ok(state)
+    fn taken_hasher(&mut self) -> Result<Sha256> {
+        self.hasher.take().ok_or_else(hasher_lost)
     }
 }
 
-fn lane_lost() -> Error {
-    Error::Internal("an upload goes on after one of its steps has failed".into())
+fn hasher_lost() -> Error {
+    Error::Internal("an upload goes on after its thread has failed".into())
 }
 
 fn open_locked(path: &Path) -> Result<File> {
