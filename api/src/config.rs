@@ -34,6 +34,7 @@ pub struct Config {
     pub worker: Worker,
     pub probe: Probe,
     pub gate: Gate,
+    pub license: License,
     pub log: Log,
     pub keys: Keys,
 }
@@ -88,6 +89,12 @@ pub struct Probe {
     pub memory_limit_bytes: u64,
     pub wall_limit_seconds: u64,
     pub threads: u32,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct License {
+    pub catalog_dir: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]

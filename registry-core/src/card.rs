@@ -52,7 +52,10 @@ impl Registry {
         }
         let digest = Sha256Digest::of(text.as_bytes());
         let document = LicenseDocument { path: CARD, digest: digest.as_str(), content: Content::Text(text) };
-        let facts = license::judge(&LicenseInput { documents: vec![document], has_weights: true, api_access: false });
+        let facts = license::judge(
+            &self.settings.catalog,
+            &LicenseInput { documents: vec![document], has_weights: true, api_access: false },
+        );
         let settled = || EvidenceState::without_document(Status::Passed);
         let input = PolicyInput {
             schema_version: 1,

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use sea_orm::DatabaseConnection;
+use verifier::license::Catalog;
 use verifier::policy::Policy;
 use verifier::provenance::oms::TrustedKey;
 
@@ -29,6 +30,8 @@ pub struct Settings {
     pub lease_ms: i64,
     /// Keys whose signatures count.
     pub trusted_keys: Vec<TrustedKey>,
+    /// What is known of licenses; its version is part of the evidence key.
+    pub catalog: Arc<Catalog>,
     /// Version of the probe's code; part of the evidence key.
     pub probe_version: String,
     /// The limits a probe runs under, as text; part of the evidence key.

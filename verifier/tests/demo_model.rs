@@ -19,7 +19,7 @@ fn smollm2_is_an_unsigned_permissive_llama() {
     assert!((5.0..6.5).contains(&bits), "{bits}");
 
     let files = [DigestedFile { path, digest: "00", source: &source }];
-    let facts = license::judge_files(&files, &inspection);
+    let facts = license::judge_files(license::Catalog::built_in(), &files, &inspection);
     assert_eq!((facts.concluded.as_str(), facts.verdict), ("Apache-2.0", LicenseVerdict::Agreed));
     assert_eq!(facts.openness.access_class, "open-weight-permissive");
     assert_eq!(provenance::judge(&files, &[], &[]).verdict, ProvenanceVerdict::Unsigned);

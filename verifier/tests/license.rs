@@ -4,7 +4,7 @@
 
 use serde_json::{Map, Value, json};
 use verifier::evidence::{LicenseFacts, LicenseVerdict, Severity, Status};
-use verifier::license::{Content, LicenseDocument, LicenseInput, Role, judge};
+use verifier::license::{Catalog, Content, LicenseDocument, LicenseInput, Role, judge};
 use weighhouse_tests::environment;
 
 const DIGEST: &str = "00";
@@ -23,7 +23,7 @@ fn object(value: Value) -> Map<String, Value> {
 }
 
 fn judge_documents(documents: Vec<LicenseDocument<'_>>) -> LicenseFacts {
-    judge(&LicenseInput { documents, has_weights: true, api_access: false })
+    judge(Catalog::built_in(), &LicenseInput { documents, has_weights: true, api_access: false })
 }
 
 fn judge_card(front_matter: &str) -> LicenseFacts {

@@ -4,7 +4,8 @@
 
 use serde::Deserialize;
 use verifier::evidence::Openness;
-use verifier::license::openness::{Component, DataInformation, OpennessInput, assess};
+use verifier::license::Catalog;
+use verifier::license::openness::{Component, DataInformation, OpennessInput};
 
 #[derive(Deserialize)]
 struct Cases {
@@ -26,6 +27,10 @@ struct CaseComponent {
     present: bool,
     license: Option<String>,
     verified: Option<bool>,
+}
+
+fn assess(input: &OpennessInput) -> Openness {
+    verifier::license::openness::assess(Catalog::built_in(), input)
 }
 
 fn input(case: &Case) -> OpennessInput {

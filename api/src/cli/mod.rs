@@ -10,6 +10,7 @@ mod folder;
 mod follow;
 mod gate;
 mod layout;
+mod license;
 mod migrate;
 mod model;
 mod offline;
@@ -65,7 +66,7 @@ enum Verb {
     Inspect(offline::Inspect),
     /// Judge licenses
     #[command(subcommand)]
-    License(offline::License),
+    License(license::License),
     /// Verify a signature over a folder; needs no server
     Verify(offline::Verify),
     /// Load a model in a sandbox and let it generate; needs no server

@@ -5,18 +5,17 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{Args, ValueEnum};
 use globset::GlobSet;
 use inference_probe::{Limits, ProbeFile, ProbeRequest};
 use registry_core::{FileSpec, MAX_SIGNATURE_BYTES};
 use serde::Serialize;
 use verifier::evidence::{
-    Inspection, InspectionVerdict, LicenseFacts, LicenseVerdict, ProbeReport, ProvenanceFacts, ProvenanceVerdict,
-    SignatureFacts, SignatureState,
+    Inspection, InspectionVerdict, ProbeReport, ProvenanceFacts, ProvenanceVerdict, SignatureFacts, SignatureState,
 };
 use verifier::format::{self, FileEntry, FileKind};
 use verifier::provenance::oms::TrustedKey;
-use verifier::{DigestedFile, ReadAt, license, provenance};
+use verifier::{DigestedFile, ReadAt, provenance};
 
 use super::LocalPath;
 use super::folder::{self, LocalFile};
@@ -34,21 +33,6 @@ const MAX_KEY_BYTES: u64 = 64 << 10;
 
 #[derive(Debug, Args)]
 pub(super) struct Inspect {
-    #[command(flatten)]
-    path: LocalPath,
-    /// Print one JSON document
-    #[arg(long)]
-    json: bool,
-}
-
-#[derive(Debug, Subcommand)]
-pub(super) enum License {
-    /// Judge the licenses of local files; exit 0 agreed, 1 no license, 2 a person has to decide
-    Check(Check),
-}
-
-#[derive(Debug, Args)]
-pub(super) struct Check {
     #[command(flatten)]
     path: LocalPath,
     /// Print one JSON document
@@ -115,7 +99,7 @@ impl Inspect {
     }
 }
 
-fn files(path: &Path) -> Result<Vec<LocalFile>, CliError> {
+pub(super) fn files(path: &Path) -> Result<Vec<LocalFile>, CliError> {
     let files = folder::walk(path, &GlobSet::empty())?;
     if files.is_empty() {
         return Err(CliError::Usage(format!("{} has no files", path.display())));
@@ -123,7 +107,7 @@ fn files(path: &Path) -> Result<Vec<LocalFile>, CliError> {
     Ok(files)
 }
 
-fn inspect(files: &[LocalFile]) -> Inspection {
+pub(super) fn inspect(files: &[LocalFile]) -> Inspection {
     let entries: Vec<FileEntry<'_>> = files.iter().map(|file| FileEntry { path: &file.path, source: file }).collect();
     format::inspect(&entries)
 }
@@ -140,40 +124,13 @@ fn inspection_text(found: &Inspection) -> String {
     format!("{}\n{files}", sheet.into_text())
 }
 
-impl License {
-    pub(super) fn run(&self) -> Result<ExitCode, CliError> {
-        let Self::Check(check) = self;
-        let files = files(&check.path.path)?;
-        let specs = folder::specify(&files)?;
-        let facts = license::judge_files(&digested(&files, &specs), &inspect(&files));
-        if check.json {
-            output::json(&facts)?;
-        } else {
-            output::text(&license_text(&facts))?;
-        }
-        Ok(ExitCode::from(match facts.verdict {
-            LicenseVerdict::Agreed => 0,
-            LicenseVerdict::Unlicensed => 1,
-            LicenseVerdict::Review => 2,
-        }))
-    }
-}
-
-fn digested<'a>(files: &'a [LocalFile], specs: &'a [FileSpec]) -> Vec<DigestedFile<'a>> {
+pub(super) fn digested<'a>(files: &'a [LocalFile], specs: &'a [FileSpec]) -> Vec<DigestedFile<'a>> {
     let file = |(file, spec): (&'a LocalFile, &'a FileSpec)| DigestedFile {
         path: &file.path,
         digest: spec.sha256.as_str(),
         source: file,
     };
     files.iter().zip(specs).map(file).collect()
-}
-
-fn license_text(facts: &LicenseFacts) -> String {
-    let mut sheet = Sheet::default();
-    sheet.heading("What its licenses say");
-    summary::license(&mut sheet, facts);
-    summary::findings(&mut sheet, facts.findings.iter());
-    sheet.into_text()
 }
 
 /// What `verify` comes to.

@@ -4,6 +4,7 @@ use std::io::{IsTerminal, Write};
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::web;
@@ -13,6 +14,7 @@ use tracing_subscriber::EnvFilter;
 use verifier::policy::Policy;
 use verifier::provenance::oms::TrustedKey;
 
+use super::license;
 use super::output::{self, CliError};
 use crate::config::{self, Config, ConfigArguments, Loaded, LogFormat};
 use crate::server::{self, State};
@@ -180,6 +182,7 @@ fn settings(config: &Config) -> Result<Settings, CliError> {
         xet_xorb_grace_ms: days.saturating_mul(86_400_000),
         lease_ms: lease.saturating_mul(1000),
         trusted_keys: trusted_keys(config)?,
+        catalog: Arc::new(license::catalog(config.license.catalog_dir.as_deref())?),
         probe_version: inference_probe::VERSION.to_owned(),
         probe_configuration: format!("memory={} wall={}", limits.memory_bytes, limits.wall.as_secs()),
     })

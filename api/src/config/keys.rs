@@ -169,6 +169,12 @@ pub const KEYS: &[Key] = &[
         Fixed(""),
         "Public keys (PEM files) whose signatures make a model trusted, each with a name.",
     ),
+    key(
+        "license.catalog_dir",
+        Text,
+        Absent,
+        "Folder with license rows (.json) and texts (ID.txt) that extend or change the built-in catalog.",
+    ),
     key("log.format", Text, Fixed("text"), "`text` or `json`."),
     key("log.level", Text, Fixed("info"), "Level, or levels by module."),
     key("keys.dir", Text, Derived, "Folder of the private keys; by default `keys` in the data folder."),

@@ -36,6 +36,7 @@ async fn world(anonymous_read: bool) -> World {
             xet_xorb_grace_ms: 86_400_000,
             lease_ms: 60_000,
             trusted_keys: Vec::new(),
+            catalog: std::sync::Arc::new(verifier::license::Catalog::built_in().clone()),
             probe_version: "test".into(),
             probe_configuration: "none".into(),
         },

@@ -13,7 +13,7 @@ use crate::revision::{Revision, files_of, revision_by_id};
 
 /// Versions of the stages' code: raised whenever their conclusions may change.
 const INSPECT_VERSION: &str = "inspect-1";
-const LICENSE_VERSION: &str = "license-1";
+const LICENSE_VERSION: &str = "license-2";
 const PROVENANCE_VERSION: &str = "provenance-1";
 
 /// What a claimed job came to.
@@ -56,7 +56,10 @@ impl Registry {
             .collect();
         let mut configuration = String::new();
         let version = match stage {
-            Stage::License => LICENSE_VERSION,
+            Stage::License => {
+                self.settings.catalog.version().clone_into(&mut configuration);
+                LICENSE_VERSION
+            }
             Stage::Provenance => {
                 let attached = self.signatures(revision).await?;
                 inputs.extend(attached.iter().map(|bundle| EvidenceInput {
@@ -83,7 +86,7 @@ impl Registry {
         let settings = self.settings.clone();
         let judged = tokio::task::spawn_blocking(move || match (stage, inspection) {
             (Stage::License, Some(inspection)) => {
-                Ok(Evidence::License(license::judge_files(&digested(&sources), &inspection)))
+                Ok(Evidence::License(license::judge_files(&settings.catalog, &digested(&sources), &inspection)))
             }
             (Stage::Provenance, _) => {
                 Ok(Evidence::Provenance(provenance::judge(&digested(&sources), &attached, &settings.trusted_keys)))

@@ -1,6 +1,7 @@
 //! From all statements to one conclusion, or to the reason why there is none.
 
 use super::LicenseInput;
+use super::catalog::Catalog;
 use super::expression::{Meaning, NO_ASSERTION};
 use super::openness::{self, Component, DataInformation, OpennessInput};
 use super::sources::{self, Sources, Statement};
@@ -8,8 +9,8 @@ use super::terms::{self, State, Terms};
 use crate::evidence::{Finding, LicenseFacts, LicenseStatement, LicenseVerdict, SCHEMA_VERSION, Severity};
 
 /// Judges what the files of `input` say about licenses.
-pub fn judge(input: &LicenseInput<'_>) -> LicenseFacts {
-    let sources = sources::read(input);
+pub fn judge(catalog: &Catalog, input: &LicenseInput<'_>) -> LicenseFacts {
+    let sources = sources::read(catalog, input);
     let conclusion = conclude(&sources);
     let mut findings = sources.findings.clone();
     findings.extend(conclusion.finding(&sources));
@@ -19,12 +20,12 @@ pub fn judge(input: &LicenseInput<'_>) -> LicenseFacts {
         Conclusion::One(expression) if !in_doubt => expression.clone(),
         _ => NO_ASSERTION.to_owned(),
     };
-    let terms = terms::of(&concluded);
+    let terms = terms::of(catalog, &concluded);
     findings.extend(term_findings(&concluded, terms, &sources));
     LicenseFacts {
         schema_version: SCHEMA_VERSION,
         verdict: verdict(&conclusion, &findings),
-        openness: openness::assess(&release(input, &sources, &concluded)),
+        openness: openness::assess(catalog, &release(input, &sources, &concluded)),
         declared: records(sources.declared),
         detected: records(sources.detected),
         license_class: terms.class.map(str::to_owned),

@@ -6,7 +6,7 @@
 
 use spdx::{Expression, ParseMode};
 
-use super::catalog;
+use super::catalog::Catalog;
 use super::hf_ids::{self, Kind};
 
 /// What the SPDX specification writes where no license is asserted.
@@ -36,17 +36,19 @@ impl Meaning {
 }
 
 /// What `license` means, with the free name that cards add to `other`.
-pub(super) fn meaning_of(license: &str, license_name: Option<&str>) -> Meaning {
+pub(super) fn meaning_of(catalog: &Catalog, license: &str, license_name: Option<&str>) -> Meaning {
     let license = license.trim();
     let Some(entry) = hf_ids::find(license) else {
-        return standard(license).or_else(|| known_name(license)).map_or(Meaning::Unrecognized, Meaning::OneOf);
+        return standard(catalog, license)
+            .or_else(|| known_name(catalog, license))
+            .map_or(Meaning::Unrecognized, Meaning::OneOf);
     };
     match entry.kind {
-        Kind::Escape => license_name.and_then(named).map_or(Meaning::Elsewhere, Meaning::OneOf),
+        Kind::Escape => license_name.and_then(|name| named(catalog, name)).map_or(Meaning::Elsewhere, Meaning::OneOf),
         Kind::FamilyTag => Meaning::Family(family(license)),
         Kind::Spdx | Kind::LicenseRef | Kind::Undated => {
             let mut candidates = with_gnu_sibling(&entry.expression);
-            candidates.extend(catalog::by_hf_id(license).map(|row| row.id.clone()));
+            candidates.extend(catalog.by_hf_id(license).map(|row| row.id.clone()));
             Meaning::OneOf(without_repeats(candidates))
         }
     }
@@ -57,21 +59,21 @@ pub(super) fn detected(id: &str) -> Meaning {
     Meaning::OneOf(with_gnu_sibling(id))
 }
 
-fn named(name: &str) -> Option<Vec<String>> {
+fn named(catalog: &Catalog, name: &str) -> Option<Vec<String>> {
     let name = name.trim();
     let mut candidates: Vec<String> = hf_ids::by_license_name(name).map(str::to_owned).into_iter().collect();
-    candidates.extend(known_name(name).unwrap_or_default());
-    if candidates.is_empty() { standard(name) } else { Some(without_repeats(candidates)) }
+    candidates.extend(known_name(catalog, name).unwrap_or_default());
+    if candidates.is_empty() { standard(catalog, name) } else { Some(without_repeats(candidates)) }
 }
 
-fn known_name(name: &str) -> Option<Vec<String>> {
-    let candidates: Vec<String> = catalog::by_name(name).map(|row| row.id.clone()).collect();
+fn known_name(catalog: &Catalog, name: &str) -> Option<Vec<String>> {
+    let candidates: Vec<String> = catalog.by_name(name).map(|row| row.id.clone()).collect();
     (!candidates.is_empty()).then_some(candidates)
 }
 
 /// An id or expression in SPDX's language, in any case and with the usual misspellings.
-fn standard(words: &str) -> Option<Vec<String>> {
-    if let Some(row) = catalog::find(words) {
+fn standard(catalog: &Catalog, words: &str) -> Option<Vec<String>> {
+    if let Some(row) = catalog.find(words) {
         return Some(with_gnu_sibling(&row.id));
     }
     let exact = spdx::identifiers::LICENSES.iter().find(|license| license.name.eq_ignore_ascii_case(words));
@@ -137,6 +139,10 @@ pub(super) fn parse(expression: &str) -> Option<Expression> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn meaning_of(license: &str, license_name: Option<&str>) -> Meaning {
+        super::meaning_of(Catalog::built_in(), license, license_name)
+    }
 
     fn candidates(words: &str) -> Vec<String> {
         match meaning_of(words, None) {

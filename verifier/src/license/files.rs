@@ -1,11 +1,12 @@
 //! Judging licenses from files: the same assembly for the pipeline and the offline verb.
 
+use super::catalog::Catalog;
 use super::{Content, LicenseDocument, LicenseInput, MAX_TEXT_BYTES, Role, judge};
 use crate::digested_file::DigestedFile;
 use crate::evidence::{Inspection, LicenseFacts};
 
 /// Judges `files`, reading license texts from them and weight metadata from their `inspection`.
-pub fn judge_files(files: &[DigestedFile<'_>], inspection: &Inspection) -> LicenseFacts {
+pub fn judge_files(catalog: &Catalog, files: &[DigestedFile<'_>], inspection: &Inspection) -> LicenseFacts {
     let texts: Vec<Option<String>> = files.iter().map(|file| Role::of(file.path).and_then(|_| text(file))).collect();
     let mut documents = Vec::new();
     for (file, text) in files.iter().zip(&texts) {
@@ -19,7 +20,7 @@ pub fn judge_files(files: &[DigestedFile<'_>], inspection: &Inspection) -> Licen
         documents.push(LicenseDocument { path: file.path, digest: file.digest, content });
     }
     let has_weights = inspection.files.iter().any(|file| file.weights);
-    judge(&LicenseInput { documents, has_weights, api_access: false })
+    judge(catalog, &LicenseInput { documents, has_weights, api_access: false })
 }
 
 fn text(file: &DigestedFile<'_>) -> Option<String> {

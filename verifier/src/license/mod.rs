@@ -6,7 +6,7 @@
 //! person decides; nothing here guesses in favor of use.
 
 pub mod card;
-mod catalog;
+pub mod catalog;
 mod conclude;
 mod detect;
 mod expression;
@@ -18,6 +18,8 @@ mod sources;
 mod terms;
 
 use serde_json::{Map, Value};
+
+pub use catalog::Catalog;
 
 pub use conclude::judge;
 pub use files::judge_files;

@@ -4,6 +4,7 @@
 //! Framework 1.0 as its tool computes it, OSAID 1.0 over the same components, and one word
 //! for people. Same input, same answer.
 
+use super::catalog::Catalog;
 use super::expression;
 use super::terms::{self, State};
 use crate::evidence::Openness;
@@ -74,8 +75,8 @@ const OSAID_COMPONENTS: [&str; 5] =
     ["architecture", "params_final", "training_code", "preprocessing_code", "inference_code"];
 
 /// Classifies a release.
-pub fn assess(input: &OpennessInput) -> Openness {
-    let release = Release(input);
+pub fn assess(catalog: &Catalog, input: &OpennessInput) -> Openness {
+    let release = Release { catalog, input };
     let osaid = release.osaid();
     let access_class = if osaid == "conformant" { "fully-open" } else { release.access_class() };
     let (mof_class, mof_next_gap) = release.mof();
@@ -90,11 +91,14 @@ pub fn assess(input: &OpennessInput) -> Openness {
     }
 }
 
-struct Release<'a>(&'a OpennessInput);
+struct Release<'a> {
+    catalog: &'a Catalog,
+    input: &'a OpennessInput,
+}
 
 impl Release<'_> {
     fn component(&self, name: &str) -> Option<&Component> {
-        self.0.components.iter().find(|component| component.name == name && component.present && component.verified)
+        self.input.components.iter().find(|component| component.name == name && component.present && component.verified)
     }
 
     fn has(&self, name: &str) -> bool {
@@ -103,9 +107,9 @@ impl Release<'_> {
 
     fn terms(&self, name: &str) -> Option<terms::Terms> {
         let license = self.component(name)?.license.as_deref().unwrap_or_default();
-        let meaning = expression::meaning_of(license, None);
+        let meaning = expression::meaning_of(self.catalog, license, None);
         let normalized = meaning.expression();
-        Some(terms::of(if normalized == expression::NO_ASSERTION { license } else { normalized }))
+        Some(terms::of(self.catalog, if normalized == expression::NO_ASSERTION { license } else { normalized }))
     }
 
     fn is_open(&self, name: &str) -> bool {
@@ -114,7 +118,7 @@ impl Release<'_> {
 
     fn access_class(&self) -> &'static str {
         match self.terms("params_final") {
-            None if self.0.api_access => "open-access",
+            None if self.input.api_access => "open-access",
             None => "closed",
             Some(terms) => match terms.state {
                 State::Unlicensed | State::Unknown => "open-weight-unlicensed",
@@ -126,14 +130,14 @@ impl Release<'_> {
     }
 
     fn data_is_sufficient(&self) -> bool {
-        self.0.data_information == DataInformation::Complete || self.is_open("datasets")
+        self.input.data_information == DataInformation::Complete || self.is_open("datasets")
     }
 
     fn osaid(&self) -> &'static str {
         if !OSAID_COMPONENTS.iter().all(|name| self.is_open(name)) {
             return "not-conformant";
         }
-        match self.0.data_information {
+        match self.input.data_information {
             _ if self.data_is_sufficient() => "conformant",
             DataInformation::Partial | DataInformation::DatasetsPublic => "undetermined",
             DataInformation::None | DataInformation::Complete => "not-conformant",
@@ -168,7 +172,7 @@ impl Release<'_> {
             reasons.push(format!("missing: {}", missing.join(", ")));
         }
         if osaid != "conformant" && !self.data_is_sufficient() {
-            reasons.push(format!("training data information: {}", self.0.data_information.as_str()));
+            reasons.push(format!("training data information: {}", self.input.data_information.as_str()));
         }
         reasons
     }

@@ -4,6 +4,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::card::{self, Card};
+use super::catalog::Catalog;
 use super::detect::{self, Detection};
 use super::expression::{self, Meaning};
 use super::{Content, LicenseDocument, LicenseInput, Role};
@@ -29,21 +30,21 @@ pub(super) struct Sources {
     pub(super) has_license_text: bool,
 }
 
-pub(super) fn read(input: &LicenseInput<'_>) -> Sources {
+pub(super) fn read(catalog: &Catalog, input: &LicenseInput<'_>) -> Sources {
     let mut sources = Sources::default();
     for document in &input.documents {
-        sources.read_document(document);
+        sources.read_document(catalog, document);
     }
     sources
 }
 
 impl Sources {
-    fn read_document(&mut self, document: &LicenseDocument<'_>) {
+    fn read_document(&mut self, catalog: &Catalog, document: &LicenseDocument<'_>) {
         match (&document.content, Role::of(document.path)) {
-            (Content::Metadata(metadata), _) => self.read_metadata(document, metadata),
-            (Content::Text(text), Some(Role::ModelCard)) => self.read_card(document, text),
+            (Content::Metadata(metadata), _) => self.read_metadata(catalog, document, metadata),
+            (Content::Text(text), Some(Role::ModelCard)) => self.read_card(catalog, document, text),
             (Content::Text(text), Some(Role::LicenseText)) => self.read_license_text(document, text),
-            (Content::Text(text), Some(Role::Config)) => self.read_config(document, text),
+            (Content::Text(text), Some(Role::Config)) => self.read_config(catalog, document, text),
             (Content::Unreadable, Some(_)) => self.findings.push(unreadable(document.path)),
             (Content::Text(_) | Content::Unreadable, None) => {}
         }
@@ -53,21 +54,21 @@ impl Sources {
         self.declared.push(statement(document, source, words, meaning, None));
     }
 
-    fn read_card(&mut self, document: &LicenseDocument<'_>, text: &str) {
+    fn read_card(&mut self, catalog: &Catalog, document: &LicenseDocument<'_>, text: &str) {
         self.has_card = true;
         match card::parse(text) {
-            Ok(Some(card)) => self.read_card_fields(document, &card),
+            Ok(Some(card)) => self.read_card_fields(catalog, document, &card),
             Ok(None) => {}
             Err(error) => self.findings.push(invalid_source(document.path, &error)),
         }
     }
 
-    fn read_card_fields(&mut self, document: &LicenseDocument<'_>, card: &Card) {
+    fn read_card_fields(&mut self, catalog: &Catalog, document: &LicenseDocument<'_>, card: &Card) {
         let name = card.license_name.as_deref();
         let meaning = match (card.license.as_slice(), name) {
             ([], None) => return,
-            ([], Some(_)) => expression::meaning_of("other", name),
-            ([license], _) => expression::meaning_of(license, name),
+            ([], Some(_)) => expression::meaning_of(catalog, "other", name),
+            ([license], _) => expression::meaning_of(catalog, license, name),
             // A list does not say whether all apply or one may be chosen.
             _ => Meaning::Unrecognized,
         };
@@ -80,7 +81,7 @@ impl Sources {
         self.declare(document, LicenseSource::ModelCard, &words, meaning);
     }
 
-    fn read_config(&mut self, document: &LicenseDocument<'_>, text: &str) {
+    fn read_config(&mut self, catalog: &Catalog, document: &LicenseDocument<'_>, text: &str) {
         #[derive(Deserialize)]
         struct Config {
             #[serde(default)]
@@ -88,7 +89,7 @@ impl Sources {
         }
         match serde_json::from_str::<Config>(text) {
             Ok(Config { license: Some(Value::String(license)) }) => {
-                let meaning = expression::meaning_of(&license, None);
+                let meaning = expression::meaning_of(catalog, &license, None);
                 self.declare(document, LicenseSource::Config, &license, meaning);
             }
             Ok(_) => {}
@@ -97,7 +98,7 @@ impl Sources {
     }
 
     /// GGUF keys after ggml's specification; safetensors has no convention but `license`.
-    fn read_metadata(&mut self, document: &LicenseDocument<'_>, metadata: &Map<String, Value>) {
+    fn read_metadata(&mut self, catalog: &Catalog, document: &LicenseDocument<'_>, metadata: &Map<String, Value>) {
         let text = |key: &str| metadata.get(key).and_then(Value::as_str).filter(|text| !text.is_empty());
         let is_gguf = metadata.keys().any(|key| key.starts_with("general."));
         let (source, license, name) = if is_gguf {
@@ -107,8 +108,8 @@ impl Sources {
         };
         let (words, meaning) = match (license, name) {
             (None, None) => return,
-            (Some(license), _) => (license, expression::meaning_of(license, name)),
-            (None, Some(name)) => (name, expression::meaning_of("other", Some(name))),
+            (Some(license), _) => (license, expression::meaning_of(catalog, license, name)),
+            (None, Some(name)) => (name, expression::meaning_of(catalog, "other", Some(name))),
         };
         self.declare(document, source, words, meaning);
     }

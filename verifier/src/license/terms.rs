@@ -3,7 +3,8 @@
 use spdx::expression::{ExprNode, Operator};
 use spdx::{LicenseItem, LicenseReq};
 
-use super::{catalog, expression};
+use super::catalog::{Catalog, License};
+use super::expression;
 
 /// How open terms are, after licensing's union of OSI, FSF, open data and OpenMDW.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -47,7 +48,7 @@ const UNLICENSED: Terms = Terms { state: State::Unlicensed, share_alike: false, 
 const UNKNOWN: Terms = Terms { state: State::Unknown, share_alike: false, class: None, provisional: false };
 
 /// The terms of `text`. `AND` takes the narrower side, `OR` the freer one.
-pub(super) fn of(text: &str) -> Terms {
+pub(super) fn of(catalog: &Catalog, text: &str) -> Terms {
     if matches!(text, "" | "NONE" | expression::NO_ASSERTION) {
         return UNLICENSED;
     }
@@ -55,7 +56,7 @@ pub(super) fn of(text: &str) -> Terms {
     let mut stack: Vec<Terms> = Vec::new();
     for node in parsed.iter() {
         let terms = match node {
-            ExprNode::Req(requirement) => of_license(&requirement.req),
+            ExprNode::Req(requirement) => of_license(catalog, &requirement.req),
             ExprNode::Op(operator) => match (stack.pop(), stack.pop()) {
                 (Some(right), Some(left)) => combine(*operator, left, right),
                 _ => UNKNOWN,
@@ -84,18 +85,18 @@ fn rank(class: Option<&str>) -> usize {
     CLASSES.iter().position(|known| Some(*known) == class).unwrap_or(CLASSES.len())
 }
 
-fn of_license(requirement: &LicenseReq) -> Terms {
+fn of_license(catalog: &Catalog, requirement: &LicenseReq) -> Terms {
     let id = match &requirement.license {
         LicenseItem::Spdx { id, or_later } => {
             let name = if *or_later && !id.is_gnu() { format!("{}+", id.name) } else { id.name.to_owned() };
-            return catalog::find(&name).map_or_else(|| of_spdx(*id), of_row);
+            return catalog.find(&name).map_or_else(|| of_spdx(*id), of_row);
         }
         LicenseItem::Other(reference) => reference.to_string(),
     };
-    catalog::find(&id).map_or(UNKNOWN, of_row)
+    catalog.find(&id).map_or(UNKNOWN, of_row)
 }
 
-fn of_row(row: &catalog::License) -> Terms {
+fn of_row(row: &License) -> Terms {
     let class = CLASSES.iter().find(|class| **class == row.class).copied();
     Terms {
         state: if row.open_terms { State::Open } else { State::Restricted },
@@ -130,6 +131,10 @@ fn of_spdx(id: spdx::LicenseId) -> Terms {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn of(text: &str) -> Terms {
+        super::of(Catalog::built_in(), text)
+    }
 
     #[test]
     fn single_licenses_have_their_class() {
