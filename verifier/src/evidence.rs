@@ -212,6 +212,135 @@ pub enum LicenseSource {
     SafetensorsMetadata,
     Config,
     PackageMetadata,
+    /// A file such as NOTICE, which travels with the model and names its license in a line.
+    Notice,
+    /// The text below a model card's front matter.
+    CardProse,
+}
+
+/// How surely a text names its license.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum MatchKind {
+    /// The words are those of the license, one for one.
+    Exact,
+    /// All but a few words are, and what sets this version apart from its siblings is there.
+    ExactVersion,
+    /// The words are shared by several versions, and nothing tells which one it is.
+    FamilyVersionUnknown,
+    /// Made from the license's text by changing it.
+    Modified,
+    /// A line that names the license and is not its text.
+    Reference,
+    Unknown,
+}
+
+impl MatchKind {
+    /// The words people use for it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Exact => "exact",
+            Self::ExactVersion => "exact version",
+            Self::FamilyVersionUnknown => "family, version unknown",
+            Self::Modified => "modified",
+            Self::Reference => "named in a line",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+/// What a text has that the nearest license has not, and the other way round.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct TextDifference {
+    /// The license the text was compared with.
+    pub nearest: String,
+    /// Paragraphs of the text that the license does not hold, shortened in number and length.
+    pub unmatched: Vec<String>,
+    /// How many there are.
+    pub unmatched_count: u64,
+    /// Paragraphs of the license that the text does not hold, shortened in number and length.
+    /// Empty where only hashes of the license are at hand.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub missing: Vec<String>,
+    /// How many there are.
+    pub missing_count: u64,
+}
+
+/// What a model was made from another by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Relation {
+    Finetune,
+    Adapter,
+    Quantized,
+    Merge,
+    /// Trained to reproduce the other model; the Hub has no word for it.
+    Distilled,
+    /// Trained on what the other model put out; the Hub has no word for it.
+    TrainedOnOutputs,
+}
+
+impl Relation {
+    /// The name used in documents, tables and policy inputs.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Finetune => "finetune",
+            Self::Adapter => "adapter",
+            Self::Quantized => "quantized",
+            Self::Merge => "merge",
+            Self::Distilled => "distilled",
+            Self::TrainedOnOutputs => "trained-on-outputs",
+        }
+    }
+
+    /// The inverse of [`Relation::as_str`], in any case and with `_` for `-`.
+    pub fn parse(name: &str) -> Option<Self> {
+        const ALL: [Relation; 6] = [
+            Relation::Finetune,
+            Relation::Adapter,
+            Relation::Quantized,
+            Relation::Merge,
+            Relation::Distilled,
+            Relation::TrainedOnOutputs,
+        ];
+        let name = name.trim().replace('_', "-").to_ascii_lowercase();
+        ALL.into_iter().find(|relation| relation.as_str() == name)
+    }
+}
+
+/// Where a parent was named.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum LineageSource {
+    ModelCard,
+    GgufMetadata,
+    AdapterConfig,
+    MergeConfig,
+}
+
+/// How a relation to a parent is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum LineageConfidence {
+    /// A person wrote parent and relation down.
+    Declared,
+    /// A tool wrote the parent down where it made the files.
+    Detected,
+    /// The parent is named, and the relation follows from the kind of files.
+    Inferred,
+}
+
+/// One parent of a model, as one file names it. Files that name the same parent each have an edge.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct LineageEdge {
+    /// `owner/name` as written, or that of a repository's address.
+    pub parent: String,
+    pub relation: Relation,
+    pub source: LineageSource,
+    pub path: String,
+    /// Hex SHA-256 of the file.
+    pub digest: String,
+    pub confidence: LineageConfidence,
 }
 
 /// One statement about a license, with what it was read from.
@@ -228,6 +357,12 @@ pub struct LicenseStatement {
     /// Similarity of a detected text in 0..=1; absent for declarations.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub score: Option<f64>,
+    /// How surely a text or a line names the license; absent for declarations.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub match_kind: Option<MatchKind>,
+    /// What a changed text has changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub difference: Option<TextDifference>,
 }
 
 /// How a concluded license came about.
@@ -258,6 +393,9 @@ pub struct LicenseFacts {
     #[serde(default)]
     pub provisional: bool,
     pub openness: Openness,
+    /// The models that this one was made from, as its files name them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub lineage: Vec<LineageEdge>,
     pub findings: Vec<Finding>,
 }
 

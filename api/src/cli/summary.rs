@@ -134,6 +134,8 @@ const fn source(source: LicenseSource) -> &'static str {
         LicenseSource::SafetensorsMetadata => "safetensors metadata of",
         LicenseSource::Config => "configuration",
         LicenseSource::PackageMetadata => "package metadata",
+        LicenseSource::Notice => "notice",
+        LicenseSource::CardProse => "text of the model card",
     }
 }
 

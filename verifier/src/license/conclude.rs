@@ -31,6 +31,7 @@ pub fn judge(catalog: &Catalog, input: &LicenseInput<'_>) -> LicenseFacts {
         license_class: terms.class.map(str::to_owned),
         provisional: terms.provisional,
         concluded,
+        lineage: Vec::new(),
         findings,
     }
 }

@@ -146,6 +146,8 @@ fn statement(
         text: words.chars().take(MAX_QUOTE_CHARS).collect(),
         expression: meaning.expression().to_owned(),
         score,
+        match_kind: None,
+        difference: None,
     };
     Statement { record, meaning }
 }
