@@ -2,66 +2,43 @@
 
 #![expect(clippy::unwrap_used, reason = "a test helper fails by panicking")]
 
-use serde::Deserialize;
-use verifier::evidence::Openness;
-use verifier::license::Catalog;
-use verifier::license::openness::{Component, DataInformation, OpennessInput};
+use verifier::license::cases;
+use verifier::license::openness::{self, Component, OpennessInput};
+use verifier::license::{Catalog, cases::CaseError};
 
-#[derive(Deserialize)]
-struct Cases {
-    cases: Vec<Case>,
-}
-
-#[derive(Deserialize)]
-struct Case {
-    name: String,
-    api_access: bool,
-    data_information: String,
-    components: Vec<CaseComponent>,
-    expected: Openness,
-}
-
-#[derive(Deserialize)]
-struct CaseComponent {
-    component: String,
-    present: bool,
-    license: Option<String>,
-    verified: Option<bool>,
-}
-
-fn assess(input: &OpennessInput) -> Openness {
-    verifier::license::openness::assess(Catalog::built_in(), input)
-}
-
-fn input(case: &Case) -> OpennessInput {
-    let components = case.components.iter().map(|component| Component {
-        name: component.component.clone(),
-        present: component.present,
-        license: component.license.clone(),
-        verified: component.verified.unwrap_or(true),
-    });
-    OpennessInput {
-        api_access: case.api_access,
-        data_information: DataInformation::parse(&case.data_information).unwrap(),
-        components: components.collect(),
-    }
+fn access_class(input: &OpennessInput) -> String {
+    openness::assess(Catalog::built_in(), input).access_class
 }
 
 #[test]
 fn every_reference_case_gets_its_expected_answer() {
-    let cases: Cases = serde_json::from_str(include_str!("data/openness-cases.json")).unwrap();
-    assert_eq!(cases.cases.len(), 21);
-    for case in &cases.cases {
-        assert_eq!(assess(&input(case)), case.expected, "{}", case.name);
-    }
+    let answers = cases::classify(Catalog::built_in(), include_bytes!("data/openness-cases.json")).unwrap();
+    assert_eq!(answers.answers.len(), 21);
+    assert!(answers.answers.iter().all(|answer| answer.as_expected.is_some()));
+    let unexpected: Vec<_> = answers.unexpected().map(|answer| (&answer.name, answer.result.to_string())).collect();
+    assert!(unexpected.is_empty(), "{unexpected:#?}");
+}
+
+#[test]
+fn one_bare_case_is_answered_by_its_bare_result() {
+    let case = br#"{"name": "x", "api_access": true, "components": []}"#;
+    let document = cases::classify(Catalog::built_in(), case).unwrap().document();
+    assert_eq!(document["access_class"], "open-access");
+}
+
+#[test]
+fn a_case_that_cannot_be_meant_is_named() {
+    let document = br#"{"cases": [{"name": "typo", "data_information": "all", "components": []}]}"#;
+    let error = cases::classify(Catalog::built_in(), document).unwrap_err();
+    assert!(matches!(&error, CaseError::Case { case, .. } if case == "typo"), "{error}");
 }
 
 #[test]
 fn nothing_published_is_closed_and_unlicensed_weights_are_named_so() {
-    assert_eq!(assess(&OpennessInput::default()).access_class, "closed");
+    assert_eq!(access_class(&OpennessInput::default()), "closed");
     for license in [None, Some("NOASSERTION"), Some("my own terms")] {
         let components = vec![Component::present("params_final", license)];
-        let openness = assess(&OpennessInput { components, ..OpennessInput::default() });
-        assert_eq!(openness.access_class, "open-weight-unlicensed", "{license:?}");
+        let input = OpennessInput { components, ..OpennessInput::default() };
+        assert_eq!(access_class(&input), "open-weight-unlicensed", "{license:?}");
     }
 }

@@ -6,6 +6,7 @@
 //! person decides; nothing here guesses in favor of use.
 
 pub mod card;
+pub mod cases;
 pub mod catalog;
 mod conclude;
 mod detect;
@@ -14,6 +15,7 @@ mod files;
 pub mod fingerprint;
 mod hf_ids;
 pub mod openness;
+pub mod propagation;
 mod sources;
 mod terms;
 

@@ -44,6 +44,13 @@ const CLASSES: [&str; 13] = [
     "ambiguous",
 ];
 
+impl Terms {
+    /// Orders terms from the freest to the narrowest.
+    pub(super) fn rank(&self) -> (State, usize) {
+        (self.state, class_rank(self.class))
+    }
+}
+
 const UNLICENSED: Terms = Terms { state: State::Unlicensed, share_alike: false, class: None, provisional: false };
 const UNKNOWN: Terms = Terms { state: State::Unknown, share_alike: false, class: None, provisional: false };
 
@@ -68,7 +75,7 @@ pub(super) fn of(catalog: &Catalog, text: &str) -> Terms {
 }
 
 fn combine(operator: Operator, left: Terms, right: Terms) -> Terms {
-    let left_is_freer = (left.state, rank(left.class)) <= (right.state, rank(right.class));
+    let left_is_freer = left.rank() <= right.rank();
     let (freer, narrower) = if left_is_freer { (left, right) } else { (right, left) };
     match operator {
         Operator::Or => freer,
@@ -81,7 +88,7 @@ fn combine(operator: Operator, left: Terms, right: Terms) -> Terms {
 }
 
 /// Position in [`CLASSES`]; what has no class is the narrowest.
-fn rank(class: Option<&str>) -> usize {
+fn class_rank(class: Option<&str>) -> usize {
     CLASSES.iter().position(|known| Some(*known) == class).unwrap_or(CLASSES.len())
 }
 

@@ -64,7 +64,7 @@ impl License {
         matches!(self.confidence, Confidence::C | Confidence::D)
     }
 
-    /// Whether every commercial restriction aside, the text reaches what was distilled.
+    /// Whether the terms reach a model that was made from the model's outputs.
     pub fn reaches_outputs(&self) -> bool {
         self.outputs.train_other_models == TrainOther::Derivative || self.derivatives.covers_distillation == Some(true)
     }
@@ -166,16 +166,12 @@ pub struct Territory {
     /// ISO 3166-1 alpha-2 codes and `EU`.
     pub excluded: Vec<String>,
     pub applies_to: String,
+    /// Whether text-only models are outside the exclusion.
+    #[serde(default)]
+    pub multimodal_only: bool,
     pub basis: String,
     pub end_users_of_products_exempt: bool,
     pub located_in: String,
-}
-
-impl Territory {
-    /// Whether text-only models are outside the exclusion.
-    pub fn only_multimodal(&self) -> bool {
-        self.applies_to.starts_with("multimodal")
-    }
 }
 
 /// What the text says about what the model puts out.
