@@ -4,6 +4,7 @@
 //! pipeline and the offline verbs call the same functions, so a verdict can be repeated
 //! anywhere from the same bytes.
 
+pub mod aibom;
 mod digested_file;
 pub mod evidence;
 pub mod format;
