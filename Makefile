@@ -7,7 +7,7 @@ SHELL := /bin/bash
 
 CARGO ?= cargo
 
-.PHONY: help bench build build-tests demo fmt lint deny test rust-tests fuzz clients browser openapi models services torture
+.PHONY: help aibom bench build build-tests demo fmt lint deny test rust-tests fuzz clients browser openapi models services torture
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -47,6 +47,10 @@ fuzz: build ## Fuzz the API by its document, for some minutes
 
 clients: build ## Run the stock clients of the Hub, each beside a server of its own
 	tests/support/client-tests
+	tests/support/aibom-tests
+
+aibom: build ## Hold bills of materials against the published schemas of CycloneDX and SPDX
+	tests/support/aibom-tests
 
 torture: build ## Kill servers at 200 random moments and hold what they acknowledged. Needs a quiet machine, some minutes
 	WEIGHHOUSE_TORTURE_ROUNDS=$${WEIGHHOUSE_TORTURE_ROUNDS:-200} tests/support/with-services $(CARGO) test --locked -p weighhouse-tests --test torture -- --test-threads 1 --nocapture

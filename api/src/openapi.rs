@@ -10,7 +10,7 @@ use utoipa::openapi::{Content, Ref, RefOr, ResponseBuilder};
 use crate::server::access::Permission;
 use crate::server::{operations, problem, routes};
 use crate::v1::syntax::Namespaces;
-use crate::v1::{files, governance, identity, models, refs, revisions, uploads};
+use crate::v1::{aibom, files, governance, identity, models, refs, revisions, uploads};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -45,6 +45,7 @@ use crate::v1::{files, governance, identity, models, refs, revisions, uploads};
         revisions::list,
         revisions::show,
         revisions::attach_signature,
+        aibom::show,
         files::download,
         refs::list,
         refs::set,

@@ -4,6 +4,7 @@
 //! jobs it causes are one transaction; no object store is called inside one.
 
 mod access;
+mod aibom;
 mod audit;
 mod blob;
 mod capability;

@@ -3,6 +3,7 @@
 //! With `--json` a verb prints one document on standard output; progress and messages for
 //! people go to standard error.
 
+mod aibom;
 mod audit;
 mod client;
 mod download;
@@ -71,6 +72,8 @@ enum Verb {
     Verify(offline::Verify),
     /// Load a model in a sandbox and let it generate; needs no server
     Probe(offline::Probe),
+    /// Write a model's bill of materials, or a draft of its technical documentation
+    Aibom(aibom::Aibom),
     /// Ask whether a model may be used
     Gate(gate::Gate),
     /// Issue, list and revoke API tokens
@@ -173,6 +176,7 @@ fn run(verb: Verb) -> Result<ExitCode, CliError> {
         Verb::License(license) => license.run(),
         Verb::Verify(verify) => verify.run(),
         Verb::Probe(probe) => probe.run(),
+        Verb::Aibom(aibom) => aibom.run(),
         Verb::Gate(gate) => gate.run(),
         Verb::Token(token) => token.run(),
         Verb::Model(model) => model.run(),

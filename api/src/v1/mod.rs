@@ -1,5 +1,6 @@
 //! The native API. A handler parses, calls the core once and renders.
 
+pub(crate) mod aibom;
 pub(crate) mod files;
 pub(crate) mod governance;
 pub(crate) mod identity;
@@ -41,6 +42,7 @@ pub(crate) fn routes(table: &mut RouteTable) {
     table.add(post.clone(), "/v1/models/{namespace}/{name}/commits", WRITE, revisions::commit);
     table.add(get.clone(), "/v1/models/{namespace}/{name}/revisions", READ, revisions::list);
     table.add(get.clone(), "/v1/models/{namespace}/{name}/revisions/{revision}", READ, revisions::show);
+    table.add(get.clone(), "/v1/models/{namespace}/{name}/revisions/{revision}/aibom", READ, aibom::show);
     let signatures = "/v1/models/{namespace}/{name}/revisions/{revision}/signatures";
     table.add(post.clone(), signatures, WRITE, revisions::attach_signature);
     let file = "/v1/models/{namespace}/{name}/revisions/{revision}/files/{path:.*}";
