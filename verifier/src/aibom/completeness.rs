@@ -38,7 +38,7 @@ impl Cluster {
         let mut line = format!("{} of {total} elements", self.present.len());
         for (label, names) in [("missing", &self.missing), ("the provider's to supply", &self.provider)] {
             if !names.is_empty() {
-                line.push_str(&format!("; {label}: {}", names.join(", ")));
+                line.extend(["; ", label, ": ", &names.join(", ")]);
             }
         }
         line

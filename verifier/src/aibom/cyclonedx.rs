@@ -86,11 +86,11 @@ fn file(file: &File) -> Value {
         "bom-ref": format!("file:{}", file.path),
         "name": file.path,
         "hashes": [sha256(&file.sha256)],
-        "properties": [property("weighhouse:size", file.size)],
+        "properties": [property("weighhouse:size", &file.size)],
     })
 }
 
-fn property(name: &str, value: impl ToString) -> Value {
+fn property(name: &str, value: &(impl ToString + ?Sized)) -> Value {
     json!({ "name": name, "value": value.to_string() })
 }
 
@@ -98,7 +98,7 @@ fn licenses(subject: &Subject) -> Value {
     let custom = &subject.terms.custom;
     let declared = match subject.declared() {
         // The words are a fact also where they name no license.
-        expression if expression == NO_ASSERTION => named(declared_words(subject), "declared"),
+        expression if expression == NO_ASSERTION => named(&declared_words(subject), "declared"),
         expression => acknowledged(&expression, "declared", custom),
     };
     json!([declared, acknowledged(subject.concluded(), "concluded", custom)])
@@ -109,13 +109,13 @@ fn declared_words(subject: &Subject) -> String {
     words.filter(|words| !words.is_empty()).unwrap_or_else(|| NO_ASSERTION.to_owned())
 }
 
-fn named(name: String, acknowledgement: &str) -> Value {
+fn named(name: &str, acknowledgement: &str) -> Value {
     json!({ "license": { "name": name, "acknowledgement": acknowledgement } })
 }
 
 fn acknowledged(expression: &str, acknowledgement: &str, custom: &[CustomLicense]) -> Value {
     if expression == NO_ASSERTION {
-        return named(NO_ASSERTION.to_owned(), acknowledgement);
+        return named(NO_ASSERTION, acknowledgement);
     }
     let mut value = expressed(expression, custom);
     value["acknowledgement"] = json!(acknowledgement);
@@ -233,16 +233,16 @@ fn properties(subject: &Subject) -> Value {
     let openness = &license.openness;
     let mut properties = vec![
         property("weighhouse:content-digest", &subject.content_digest),
-        property("weighhouse:license:verdict", word(&license.verdict)),
+        property("weighhouse:license:verdict", &word(&license.verdict)),
         property("weighhouse:openness:access-class", &openness.access_class),
-        property("weighhouse:openness:mof-class", openness.mof_class),
+        property("weighhouse:openness:mof-class", &openness.mof_class),
         property("weighhouse:openness:osaid", &openness.osaid),
-        property("weighhouse:openness:eu-art53-2-candidate", openness.eu_art53_2_candidate),
+        property("weighhouse:openness:eu-art53-2-candidate", &openness.eu_art53_2_candidate),
     ];
     properties.extend(license.license_class.as_ref().map(|class| property("weighhouse:license:class", class)));
     properties.extend(inspected(subject));
     let obligations = subject.terms.obligations.iter().take(MAX_LIST);
-    properties.extend(obligations.map(|line| property("weighhouse:obligation", bounded(line))));
+    properties.extend(obligations.map(|line| property("weighhouse:obligation", &bounded(line))));
     properties.extend(subject.findings().iter().map(|line| property("weighhouse:finding", line)));
     Value::Array(properties)
 }
@@ -265,12 +265,12 @@ fn inspected(subject: &Subject) -> Vec<Value> {
 
 fn completeness_properties(subject: &Subject) -> Value {
     let completeness = completeness(subject);
-    let mut properties = vec![property("weighhouse:completeness:score", completeness.score)];
+    let mut properties = vec![property("weighhouse:completeness:score", &completeness.score)];
     properties.extend(
         completeness
             .clusters
             .iter()
-            .map(|cluster| property(&format!("weighhouse:completeness:{}", cluster.name), cluster.summary())),
+            .map(|cluster| property(&format!("weighhouse:completeness:{}", cluster.name), &cluster.summary())),
     );
     Value::Array(properties)
 }
