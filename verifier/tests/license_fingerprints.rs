@@ -12,6 +12,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
 use verifier::license::fingerprint::{self, Fingerprint, NormalizedText};
+use verifier::license::paragraphs::{self, ParagraphHashes};
 use weighhouse_tests::environment;
 
 const COMMITTED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/data/license-fingerprints.json");
@@ -23,6 +24,7 @@ struct Text {
     kind: &'static str,
     normalized: NormalizedText,
     shingles: BTreeSet<u64>,
+    paragraphs: ParagraphHashes,
 }
 
 fn read_texts(folder: &Path) -> Vec<Text> {
@@ -37,9 +39,11 @@ fn read_text(path: &Path) -> Text {
         Some(id) => (id, "use-policy"),
         None => (name, "license"),
     };
-    let normalized = NormalizedText::new(&fs_err::read_to_string(path).unwrap());
+    let text = fs_err::read_to_string(path).unwrap();
+    let normalized = NormalizedText::new(&text);
     let shingles = normalized.shingles();
-    Text { id: id.to_owned(), kind, normalized, shingles }
+    let paragraphs = ParagraphHashes::of(&paragraphs::split(&text));
+    Text { id: id.to_owned(), kind, normalized, shingles, paragraphs }
 }
 
 fn fingerprints(texts: &[Text]) -> Vec<Fingerprint> {
@@ -61,6 +65,8 @@ fn fingerprint_of(text: &Text, occurrences: &BTreeMap<u64, usize>) -> Fingerprin
         sha256: text.normalized.sha256(),
         shingles: encode(&fingerprint::sample(&text.shingles)),
         discriminators: encode(&discriminators),
+        clauses: encode(&text.paragraphs.clauses),
+        headings: encode(&text.paragraphs.headings),
     }
 }
 

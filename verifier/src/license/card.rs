@@ -28,12 +28,22 @@ pub struct Card {
     pub base_model: Vec<String>,
     #[serde(deserialize_with = "optional_text")]
     pub base_model_relation: Option<String>,
+    /// Models whose behavior this one was trained to reproduce. The field is ours: the Hub has
+    /// no relation for it, and terms that reach distilled models depend on it.
+    #[serde(deserialize_with = "one_or_many")]
+    pub distilled_from: Vec<String>,
+    /// Models on whose outputs this one was trained; ours as well.
+    #[serde(deserialize_with = "one_or_many")]
+    pub trained_on_outputs_of: Vec<String>,
     #[serde(deserialize_with = "one_or_many")]
     pub datasets: Vec<String>,
     #[serde(deserialize_with = "optional_text")]
     pub library_name: Option<String>,
     #[serde(deserialize_with = "optional_text")]
     pub pipeline_tag: Option<String>,
+    /// `true` on the card of a reference that is used through an interface; a field of ours.
+    #[serde(deserialize_with = "optional_text")]
+    pub api_access: Option<String>,
 }
 
 /// Why a card's front matter cannot be used.

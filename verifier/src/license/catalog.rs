@@ -9,9 +9,11 @@ mod overlay;
 mod row;
 
 use std::collections::HashMap;
-use std::sync::LazyLock;
+use std::sync::{LazyLock, OnceLock};
 
 use serde::Deserialize;
+
+use super::corpus::Corpus;
 
 pub use overlay::{CatalogError, CatalogFile};
 pub use row::{
@@ -34,6 +36,8 @@ pub struct Catalog {
     positions: HashMap<String, usize>,
     /// Reference texts by license id; only an operator's folder holds any.
     texts: HashMap<String, String>,
+    /// The same, as detection compares with them; worked out at the first use.
+    references: OnceLock<Corpus>,
 }
 
 #[derive(Deserialize)]
@@ -56,7 +60,7 @@ impl Catalog {
     fn of(version: String, licenses: Vec<License>, texts: HashMap<String, String>) -> Self {
         let position = |(index, license): (usize, &License)| (license.id.to_ascii_lowercase(), index);
         let positions = licenses.iter().enumerate().map(position).collect();
-        Self { version, licenses, positions, texts }
+        Self { version, licenses, positions, texts, references: OnceLock::new() }
     }
 
     /// Names the data: the release's version, and a digest where an operator changed something.
@@ -74,6 +78,19 @@ impl Catalog {
         self.positions.get(&id.to_ascii_lowercase()).and_then(|index| self.licenses.get(*index))
     }
 
+    /// The rows that `words` can mean: an id, a tag of the Hub, or a name seen beside `other`.
+    pub fn named(&self, words: &str) -> Vec<&License> {
+        if let Some(row) = self.find(words) {
+            return vec![row];
+        }
+        let mut rows: Vec<&License> = self.by_hf_id(words).collect();
+        rows.extend(self.by_name(words));
+        rows.extend(self.find(&format!("LicenseRef-{words}")));
+        rows.sort_by(|left, right| left.id.cmp(&right.id));
+        rows.dedup_by(|left, right| left.id == right.id);
+        rows
+    }
+
     /// The license's text, where the operator's folder holds it.
     pub fn text(&self, id: &str) -> Option<&str> {
         self.texts.get(id).map(String::as_str)
@@ -82,6 +99,10 @@ impl Catalog {
     /// Reference texts that the operator holds, by license id.
     pub fn texts(&self) -> impl Iterator<Item = (&str, &str)> {
         self.texts.iter().map(|(id, text)| (id.as_str(), text.as_str()))
+    }
+
+    pub(super) fn references(&self) -> &Corpus {
+        self.references.get_or_init(|| Corpus::of_operator(self.texts()))
     }
 
     /// The rows that a card means by this Hub id; several where dated texts share it.

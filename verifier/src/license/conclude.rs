@@ -3,6 +3,7 @@
 use super::LicenseInput;
 use super::catalog::Catalog;
 use super::expression::{Meaning, NO_ASSERTION};
+use super::lineage;
 use super::openness::{self, Component, DataInformation, OpennessInput};
 use super::sources::{self, Sources, Statement};
 use super::terms::{self, State, Terms};
@@ -22,6 +23,9 @@ pub fn judge(catalog: &Catalog, input: &LicenseInput<'_>) -> LicenseFacts {
     };
     let terms = terms::of(catalog, &concluded);
     findings.extend(term_findings(&concluded, terms, &sources));
+    // What is wrong with a parent's name leaves the model's own license as it is.
+    let lineage = lineage::read(input);
+    findings.extend(lineage.findings);
     LicenseFacts {
         schema_version: SCHEMA_VERSION,
         verdict: verdict(&conclusion, &findings),
@@ -31,7 +35,7 @@ pub fn judge(catalog: &Catalog, input: &LicenseInput<'_>) -> LicenseFacts {
         license_class: terms.class.map(str::to_owned),
         provisional: terms.provisional,
         concluded,
-        lineage: Vec::new(),
+        lineage: lineage.edges,
         findings,
     }
 }
@@ -200,7 +204,11 @@ fn release(input: &LicenseInput<'_>, sources: &Sources, concluded: &str) -> Open
     if sources.has_card {
         components.push(Component::present("model_card", license));
     }
-    OpennessInput { api_access: input.api_access, data_information: DataInformation::None, components }
+    OpennessInput {
+        api_access: input.api_access || sources.api_access,
+        data_information: DataInformation::None,
+        components,
+    }
 }
 
 fn records(statements: Vec<Statement>) -> Vec<LicenseStatement> {

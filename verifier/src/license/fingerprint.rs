@@ -37,6 +37,10 @@ impl NormalizedText {
         &self.words
     }
 
+    pub(super) fn into_words(self) -> Vec<String> {
+        self.words
+    }
+
     /// Hex SHA-256 of the words, joined by single spaces.
     pub fn sha256(&self) -> String {
         hex::encode(Sha256::digest(self.words.join(" ")))
@@ -56,6 +60,11 @@ fn hash_words(words: &[String]) -> u64 {
     bytes.fold(OFFSET, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(PRIME))
 }
 
+/// Short hash of all `words`, as paragraphs are known by.
+pub(super) fn hash_of(words: &[String]) -> u32 {
+    shorten(hash_words(words))
+}
+
 /// The part of `shingles` that is kept for comparison: a quarter, chosen by hash, so that
 /// the same shingle is kept or dropped in every text.
 pub fn sample(shingles: &BTreeSet<u64>) -> BTreeSet<u32> {
@@ -68,7 +77,7 @@ pub const fn shorten(hash: u64) -> u32 {
 }
 
 /// Sørensen–Dice similarity in 0..=1.
-pub fn similarity(left: &BTreeSet<u32>, right: &BTreeSet<u32>) -> f64 {
+pub(super) fn similarity(left: &BTreeSet<u32>, right: &BTreeSet<u32>) -> f64 {
     let total = left.len() + right.len();
     if total == 0 { 0.0 } else { 2.0 * share(left.intersection(right).count(), total) }
 }
@@ -93,4 +102,8 @@ pub struct Fingerprint {
     pub shingles: String,
     /// Base64 of shingles that occur in no other text, in the same encoding.
     pub discriminators: String,
+    /// Base64 of the hashes of the text's clauses, in the same encoding.
+    pub clauses: String,
+    /// Base64 of the hashes of its headings and copyright lines, in the same encoding.
+    pub headings: String,
 }

@@ -8,13 +8,17 @@
 pub mod card;
 pub mod cases;
 pub mod catalog;
+mod changes;
 mod conclude;
+mod corpus;
 mod detect;
 mod expression;
 mod files;
 pub mod fingerprint;
 mod hf_ids;
+mod lineage;
 pub mod openness;
+pub mod paragraphs;
 pub mod propagation;
 mod sources;
 mod terms;
@@ -68,6 +72,10 @@ pub enum Role {
     ModelCard,
     LicenseText,
     Config,
+    /// `adapter_config.json` of PEFT.
+    AdapterConfig,
+    /// The configuration that mergekit leaves beside a merged model.
+    MergeConfig,
 }
 
 impl Role {
@@ -80,6 +88,10 @@ impl Role {
             _ if name.contains('/') => None,
             "readme.md" => Some(Self::ModelCard),
             "config.json" => Some(Self::Config),
+            "adapter_config.json" => Some(Self::AdapterConfig),
+            "mergekit_config.yml" | "mergekit_config.yaml" | "merge_config.yml" | "merge_config.yaml" => {
+                Some(Self::MergeConfig)
+            }
             _ if is_license => Some(Self::LicenseText),
             _ => None,
         }

@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 
 use super::card::{self, Card};
 use super::catalog::Catalog;
-use super::detect::{self, Detection};
+use super::detect::{self, Detection, Match};
 use super::expression::{self, Meaning};
 use super::{Content, LicenseDocument, LicenseInput, Role};
 use crate::evidence::{Finding, LicenseSource, LicenseStatement, Severity};
@@ -27,6 +27,8 @@ pub(super) struct Sources {
     pub(super) detected: Vec<Statement>,
     pub(super) findings: Vec<Finding>,
     pub(super) has_card: bool,
+    /// Whether the card says that the model is used through an interface.
+    pub(super) api_access: bool,
     pub(super) has_license_text: bool,
 }
 
@@ -43,10 +45,11 @@ impl Sources {
         match (&document.content, Role::of(document.path)) {
             (Content::Metadata(metadata), _) => self.read_metadata(catalog, document, metadata),
             (Content::Text(text), Some(Role::ModelCard)) => self.read_card(catalog, document, text),
-            (Content::Text(text), Some(Role::LicenseText)) => self.read_license_text(document, text),
+            (Content::Text(text), Some(Role::LicenseText)) => self.read_license_text(catalog, document, text),
             (Content::Text(text), Some(Role::Config)) => self.read_config(catalog, document, text),
             (Content::Unreadable, Some(_)) => self.findings.push(unreadable(document.path)),
-            (Content::Text(_) | Content::Unreadable, None) => {}
+            // Lineage reads the configurations of adapters and merges.
+            (Content::Text(_), Some(Role::AdapterConfig | Role::MergeConfig) | None) | (Content::Unreadable, None) => {}
         }
     }
 
@@ -64,6 +67,7 @@ impl Sources {
     }
 
     fn read_card_fields(&mut self, catalog: &Catalog, document: &LicenseDocument<'_>, card: &Card) {
+        self.api_access = card.api_access.as_deref() == Some("true");
         let name = card.license_name.as_deref();
         let meaning = match (card.license.as_slice(), name) {
             ([], None) => return,
@@ -114,22 +118,54 @@ impl Sources {
         self.declare(document, source, words, meaning);
     }
 
-    fn read_license_text(&mut self, document: &LicenseDocument<'_>, text: &str) {
-        let (id, meaning, score) = match detect::detect(text) {
-            Detection::Incorporated { .. } => return,
-            Detection::License { id, score } => (id.clone(), expression::detected(&id), Some(score)),
-            Detection::Modified { nearest, score } => {
-                self.findings.push(modified(document.path, &nearest, score));
-                (format!("changed from {nearest}"), Meaning::Unrecognized, Some(score))
+    fn read_license_text(&mut self, catalog: &Catalog, document: &LicenseDocument<'_>, text: &str) {
+        let source = LicenseSource::LicenseText;
+        match detect::detect(catalog, text) {
+            Detection::Incorporated => return,
+            Detection::License(found) | Detection::Header(found) => {
+                let meaning = expression::detected(&found.id);
+                self.detected.push(recognized(document, source, &found.id, meaning, &found));
+            }
+            Detection::Part(found) => {
+                self.findings.push(text_beside(document.path, &found.id));
+                let meaning = expression::detected(&found.id);
+                self.detected.push(recognized(document, source, &found.id, meaning, &found));
+            }
+            Detection::Several(all) => {
+                let ids: Vec<&str> = all.iter().map(|found| found.id.as_str()).collect();
+                self.findings.push(several_texts(document.path, &ids));
+                // The file does not say whether all apply or one may be chosen.
+                let each =
+                    all.iter().map(|found| recognized(document, source, &found.id, Meaning::Unrecognized, found));
+                self.detected.extend(each);
+            }
+            Detection::Modified(found) => {
+                self.findings.push(modified(document.path, &found));
+                let words = format!("changed from {}", found.id);
+                self.detected.push(recognized(document, source, &words, Meaning::Unrecognized, &found));
             }
             Detection::Unknown => {
                 self.findings.push(unknown_text(document.path));
-                (text.trim().to_owned(), Meaning::Unrecognized, None)
+                let words = text.trim();
+                self.detected.push(statement(document, source, words, Meaning::Unrecognized, None));
             }
-        };
+        }
         self.has_license_text = true;
-        self.detected.push(statement(document, LicenseSource::LicenseText, &id, meaning, score));
     }
+}
+
+/// A statement by a text that was recognized.
+fn recognized(
+    document: &LicenseDocument<'_>,
+    source: LicenseSource,
+    words: &str,
+    meaning: Meaning,
+    found: &Match,
+) -> Statement {
+    let mut said = statement(document, source, words, meaning, Some(found.score));
+    said.record.match_kind = Some(found.kind);
+    said.record.difference.clone_from(&found.difference);
+    said
 }
 
 fn statement(
@@ -167,10 +203,28 @@ fn invalid_source(path: &str, reason: &dyn std::fmt::Display) -> Finding {
     Finding::new("LICENSE_SOURCE_INVALID", Severity::Medium, detail, "correct the file").at(path)
 }
 
-fn modified(path: &str, nearest: &str, score: f64) -> Finding {
-    let detail = format!("The text is close to {nearest} (similarity {score:.3}) and not equal to it.");
+fn modified(path: &str, found: &Match) -> Finding {
+    let (nearest, score) = (&found.id, found.score);
+    let paragraphs = found.difference.as_ref().map(|difference| {
+        let (more, less) = (difference.unmatched_count, difference.missing_count);
+        format!("; paragraphs that {nearest} does not hold: {more}, of its own that are missing: {less}")
+    });
+    let paragraphs = paragraphs.unwrap_or_default();
+    let detail = format!("The text is close to {nearest} (similarity {score:.3}) and not equal to it{paragraphs}.");
     let remedy = "compare the text with the published one; restore it, or have the change reviewed";
     Finding::new("LICENSE_TEXT_MODIFIED", Severity::High, detail, remedy).at(path)
+}
+
+fn text_beside(path: &str, id: &str) -> Finding {
+    let detail = format!("The file holds the whole text of {id} and other text beside it, which may add terms.");
+    let remedy = "have the other text read, or keep the license in a file of its own";
+    Finding::new("LICENSE_TEXT_BESIDE", Severity::Medium, detail, remedy).at(path)
+}
+
+fn several_texts(path: &str, ids: &[&str]) -> Finding {
+    let detail = format!("The file holds the texts of {} and does not say which applies to what.", ids.join(", "));
+    let remedy = "keep each license in a file of its own and say what it covers";
+    Finding::new("LICENSE_TEXT_SEVERAL", Severity::Medium, detail, remedy).at(path)
 }
 
 fn unknown_text(path: &str) -> Finding {
