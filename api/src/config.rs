@@ -34,6 +34,7 @@ pub struct Config {
     pub worker: Worker,
     pub probe: Probe,
     pub gate: Gate,
+    #[serde(default)]
     pub license: License,
     pub log: Log,
     pub keys: Keys,
@@ -91,7 +92,7 @@ pub struct Probe {
     pub threads: u32,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct License {
     pub catalog_dir: Option<PathBuf>,

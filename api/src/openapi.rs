@@ -10,7 +10,7 @@ use utoipa::openapi::{Content, Ref, RefOr, ResponseBuilder};
 use crate::server::access::Permission;
 use crate::server::{operations, problem, routes};
 use crate::v1::syntax::Namespaces;
-use crate::v1::{aibom, files, governance, identity, models, refs, revisions, uploads};
+use crate::v1::{aibom, files, governance, identity, license, models, refs, reports, revisions, uploads};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -51,6 +51,11 @@ use crate::v1::{aibom, files, governance, identity, models, refs, revisions, upl
         refs::set,
         refs::remove,
         refs::history,
+        license::list,
+        license::show,
+        license::view,
+        license::record,
+        license::end_record,
         governance::gate,
         governance::decision,
         governance::jobs,
@@ -59,6 +64,7 @@ use crate::v1::{aibom, files, governance, identity, models, refs, revisions, upl
         governance::events,
         governance::checkpoint,
         governance::verify,
+        reports::license,
     ),
     // Only parameters use these, and the derive collects no schemas of parameters.
     components(schemas(registry_core::JobState, Namespaces)),

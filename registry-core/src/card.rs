@@ -2,7 +2,8 @@
 
 use futures::TryStreamExt;
 use serde_json::{Map, Value};
-use verifier::evidence::Status;
+use verifier::evidence::{LicenseFacts, Status};
+use verifier::license::propagation::{self, Assessment, Node};
 use verifier::license::{self, Content, LicenseDocument, LicenseInput, MAX_TEXT_BYTES, card};
 use verifier::policy::{EvidenceDocuments, EvidenceState, PolicyInput, PolicyModel, Reason, Use};
 
@@ -56,19 +57,22 @@ impl Registry {
             &self.settings.catalog,
             &LicenseInput { documents: vec![document], has_weights: true, api_access: false },
         );
+        let complete = self.gate.complete_use(environment, &Use::default())?;
         let settled = || EvidenceState::without_document(Status::Passed);
         let input = PolicyInput {
             schema_version: 1,
             model: PolicyModel { namespace: "none".into(), name: "none".into(), kind: "model".into() },
             content_digest: digest.to_string(),
             environment: environment.to_owned(),
-            r#use: self.gate.complete_use(environment, &Use::default())?,
+            r#use: complete.clone(),
             evidence: EvidenceDocuments {
                 inspect: settled(),
                 license: EvidenceState { status: facts.status(), document: serde_json::to_value(&facts)? },
                 provenance: settled(),
                 probe: settled(),
             },
+            license_conclusion: None,
+            license_assessment: Some(self.assess_alone(environment, &facts, &complete)?),
             waivers: Vec::new(),
             advisories: Vec::new(),
         };
@@ -87,6 +91,20 @@ impl Registry {
             warnings.append(&mut errors);
         }
         Ok(CardOpinion { errors, warnings })
+    }
+}
+
+impl Registry {
+    /// What follows from the card's own words; parents are not looked at before files are there.
+    fn assess_alone(&self, environment: &str, facts: &LicenseFacts, complete: &Use) -> Result<Assessment> {
+        let node = Node {
+            id: "card".into(),
+            name: "the card".into(),
+            declared: facts.declared.first().map(|statement| statement.expression.clone()),
+            ..Node::default()
+        };
+        let assessed = propagation::assess(&self.settings.catalog, &[node], "card", &complete.intended());
+        assessed.map_err(|error| Error::CannotDecide(environment.to_owned(), error.to_string()))
     }
 }
 

@@ -388,6 +388,20 @@ pub(crate) async fn show_evidence(txn: &DatabaseTransaction, revision: &Revision
     Ok(())
 }
 
+/// Shows what a license and its openness came to if it is about the main branch's head.
+pub(crate) async fn show_license(
+    txn: &DatabaseTransaction,
+    revision: &Revision,
+    license: &str,
+    openness: &str,
+) -> Result<()> {
+    let update = "UPDATE catalog_entry SET license = ?, openness = ? WHERE model_id = ? AND commit_id = ?";
+    let commit = revision.commit.as_str();
+    let values = vec![license.into(), openness.into(), revision.model_id.clone().into(), commit.into()];
+    txn.execute_raw(sql(txn, update, values)).await?;
+    Ok(())
+}
+
 /// Shows a decision in the catalog if it is about the main branch's head.
 pub(crate) async fn show_verdict(
     txn: &DatabaseTransaction,

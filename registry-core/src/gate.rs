@@ -11,6 +11,8 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
 use verifier::evidence::{Stage, Status};
+use verifier::license::propagation::Assessment;
+use verifier::license::record::Conclusion;
 use verifier::policy::{
     EvidenceDocuments, EvidenceState, Outcome, Policy, PolicyInput, PolicyModel, Reason, Suggestion, Use, Waived,
 };
@@ -47,6 +49,12 @@ impl Gate {
         self.policy.environment(name).map(|_| ()).map_err(|error| Error::invalid("environment", error.to_string()))
     }
 
+    /// How many people have to stand behind a license conclusion.
+    pub(crate) fn license_reviewers(&self, environment: &str) -> Result<usize> {
+        let data = self.policy.environment(environment);
+        Ok(data.map_err(|error| Error::invalid("environment", error.to_string()))?.license_reviewers)
+    }
+
     /// The stated use over the environment's default.
     pub(crate) fn complete_use(&self, environment: &str, stated: &Use) -> Result<Use> {
         stated.check().map_err(|error| Error::invalid("use", error.to_string()))?;
@@ -72,6 +80,12 @@ pub struct Decision {
     pub waived: Vec<Waived>,
     /// What would have to change; all of it together is always enough.
     pub would_pass_if: Vec<Suggestion>,
+    /// What followed from the licenses of everything the model was made from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub license_assessment: Option<Assessment>,
+    /// The license that a person had concluded, where a conclusion counted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub license_conclusion: Option<Conclusion>,
     pub policy_digest: String,
     pub input_digest: String,
     /// RFC 3339.
@@ -187,6 +201,7 @@ impl Registry {
         let model = self.model_by_id(&revision.model_id).await?;
         let txn = begin(&self.db).await?;
         job::complete(&txn, lease).await?;
+        self.show_license(&txn, &model, &revision).await?;
         for environment in self.environments() {
             let default_use = self.gate.complete_use(&environment, &Use::default())?;
             let decision = self.evaluate(&txn, &model, &revision, &environment, default_use).await?;
@@ -194,6 +209,17 @@ impl Registry {
         }
         txn.commit().await?;
         Ok(())
+    }
+
+    /// The catalog shows what people concluded over what the files say.
+    async fn show_license(&self, txn: &DatabaseTransaction, model: &ModelInfo, revision: &Revision) -> Result<()> {
+        let environment = &self.settings.default_environment;
+        let basis = self.license_basis(txn, model, revision).await?;
+        let standing = basis.standing(now_ms(), self.gate.license_reviewers(environment)?);
+        let openness = basis.openness(&self.settings.catalog, &standing);
+        let of_files = basis.facts.map(|facts| facts.concluded);
+        let Some(license) = standing.conclusion.map(|found| found.expression).or(of_files) else { return Ok(()) };
+        catalog::show_license(txn, revision, &license, &openness.access_class).await
     }
 
     async fn evaluate(
@@ -208,6 +234,8 @@ impl Registry {
         let stages = self.stages_in(txn, revision).await?;
         let max_age = self.gate.policy.environment(environment).ok().and_then(|data| data.evidence_max_age_days);
         let max_age_ms = max_age.map(|days| i64::from(days) * DAY_MS);
+        let basis = self.license_basis(txn, model, revision).await?;
+        let judged = self.judge_use(txn, model, &basis, environment, &complete.intended(), now).await?;
         let input = PolicyInput {
             schema_version: 1,
             model: PolicyModel {
@@ -219,6 +247,8 @@ impl Registry {
             environment: environment.to_owned(),
             r#use: complete,
             evidence: documents(model, &stages, max_age_ms, now)?,
+            license_conclusion: judged.standing.conclusion,
+            license_assessment: Some(judged.assessment),
             waivers: Vec::new(),
             advisories: Vec::new(),
         };
@@ -229,8 +259,9 @@ impl Registry {
         }
         let outcome = self.gate.policy.evaluate(&input, &rfc3339(now));
         let outcome = outcome.map_err(|error| Error::CannotDecide(model.name.to_string(), error.to_string()))?;
-        let valid_until =
-            max_age_ms.and_then(|age| oldest(&stages).map(|oldest| oldest + age)).filter(|end| *end > now);
+        let stale_at = max_age_ms.and_then(|age| oldest(&stages).map(|oldest| oldest + age));
+        let ends = [stale_at, judged.standing.valid_until];
+        let valid_until = ends.into_iter().flatten().filter(|end| *end > now).min();
         self.store(txn, model, &input, input_digest, outcome, now, valid_until).await
     }
 
@@ -278,6 +309,8 @@ impl Registry {
             warnings: outcome.warnings,
             waived: outcome.waived,
             would_pass_if: outcome.would_pass_if,
+            license_assessment: input.license_assessment.clone(),
+            license_conclusion: input.license_conclusion.clone(),
             policy_digest: self.gate.policy.digest().to_owned(),
             input_digest,
             decided_at: rfc3339(now),

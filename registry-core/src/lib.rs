@@ -17,10 +17,12 @@ mod gate;
 mod identity;
 mod job;
 mod keys;
+mod license;
 mod model;
 mod page;
 mod pipeline;
 mod registry;
+mod report;
 mod revision;
 
 pub use access::{Caller, EVERY_NAMESPACE, IdempotencyKey, IssuedToken, Member, NewToken, Role, TokenInfo, Visibility};
@@ -40,8 +42,14 @@ pub use identity::{
 };
 pub use job::{JobInfo, JobState, Lease, Work};
 pub use keys::InstanceKeys;
+pub use license::{LicenseRecord, LicenseView, LineageNode, NewLicenseRecord, NewReference};
 pub use model::{ModelChange, ModelInfo, ModelKind, NamePeriod};
 pub use page::{DEFAULT_LIMIT, MAX_LIMIT, Page, PageRequest};
 pub use pipeline::{JobOutcome, MAX_SIGNATURE_BYTES, ProbeFile, ProbeTask, StageState, StageView, is_settled};
 pub use registry::{Opening, Registry, Settings};
+pub use report::{
+    Attribution, AttributionFile, LicenseReport, MAX_NOTICE_BYTES, MAX_NOTICES_BYTES, MAX_REPORT_ROWS, NoticeText,
+    ObligationEvidence, ObligationStatus, OpenConclusion, REPORT_SCHEMA_VERSION, ReportConclusion, ReportDecision,
+    ReportObligation, ReportOpenness, ReportReads, ReportRow, ReportScope, ReportStatement, ReportTotals,
+};
 pub use revision::{Change, ChangeSet, Commit, Committed, Expected, MAIN_BRANCH, Movement, Ref, RefKind, Revision};

@@ -165,6 +165,18 @@ impl Registry {
         Ok(rows.into_iter().map(period).collect())
     }
 
+    /// The model that has the name now, or had it last; none where it was deleted.
+    pub(crate) async fn model_named(
+        &self,
+        connection: &impl ConnectionTrait,
+        name: &ModelName,
+    ) -> Result<Option<ModelInfo>> {
+        match model_of_name(connection, name).await?.filter(|row| row.deleted_at.is_none()) {
+            Some(row) => Ok(Some(info(&row, current_name(connection, &row.id).await?)?)),
+            None => Ok(None),
+        }
+    }
+
     pub(crate) async fn model_by_id(&self, id: &str) -> Result<ModelInfo> {
         let row = model::Entity::find_by_id(id).one(&self.db).await?;
         let row = row.ok_or_else(|| Error::NotFound(format!("model {id}")))?;

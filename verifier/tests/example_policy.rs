@@ -33,7 +33,7 @@ fn unsigned_model_with_conditions_is_judged_as_each_environment_says() {
     let [development, staging, production] = ["development", "staging", "production"].map(judged_in);
     assert!(development.allowed && codes(&development.warnings).is_empty(), "{development:?}");
     assert!(staging.allowed, "{staging:?}");
-    assert_eq!(codes(&staging.warnings), ["LICENSE_CONDITIONS", "NO_TRUSTED_SIGNATURE"]);
+    assert_eq!(codes(&staging.warnings), ["AUP_APPLIES", "BADGE_REQUIRED", "NO_TRUSTED_SIGNATURE"]);
     assert!(!production.allowed, "{production:?}");
-    assert_eq!(codes(&production.reasons), ["LICENSE_CONDITIONS", "NO_TRUSTED_SIGNATURE"]);
+    assert_eq!(codes(&production.reasons), ["AUP_APPLIES", "BADGE_REQUIRED", "NO_TRUSTED_SIGNATURE"]);
 }

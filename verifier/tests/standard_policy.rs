@@ -4,6 +4,9 @@
 
 use serde_json::{Value, json};
 use verifier::evidence::Status;
+use verifier::license::Catalog;
+use verifier::license::propagation::{self, Assessment, Node};
+use verifier::license::record::Conclusion;
 use verifier::policy::{
     Advisory, EvidenceDocuments, EvidenceState, Outcome, Policy, PolicyError, PolicyInput, PolicyModel, Use, Waiver,
 };
@@ -31,9 +34,27 @@ fn input(environment: &str) -> PolicyInput {
             provenance: state(Status::Warned, json!({"verdict": "unsigned"})),
             probe: state(Status::Passed, json!({"verdict": "passed", "reason": "It runs."})),
         },
+        license_conclusion: None,
+        license_assessment: Some(assessment("Apache-2.0", &Use::default())),
         waivers: vec![],
         advisories: vec![],
     }
+}
+
+/// What follows from a model's own license for a use.
+fn assessment(license: &str, intended: &Use) -> Assessment {
+    let node = Node { id: "m".into(), name: "acme/tiny".into(), declared: Some(license.into()), ..Node::default() };
+    propagation::assess(Catalog::built_in(), &[node], "m", &intended.intended()).unwrap()
+}
+
+/// A model of another license, used as stated.
+fn licensed(environment: &str, license: &str, intended: &str) -> PolicyInput {
+    let mut input = input(environment);
+    input.r#use = intended.parse().unwrap();
+    input.evidence.license.document = json!({"verdict": "agreed", "concluded": license});
+    input.evidence.provenance = state(Status::Passed, json!({"verdict": "trusted"}));
+    input.license_assessment = Some(assessment(license, &input.r#use));
+    input
 }
 
 fn judge(input: &PolicyInput) -> Outcome {
@@ -164,23 +185,38 @@ fn unusable_policies_are_refused_when_they_are_loaded() {
 
 #[test]
 fn a_non_commercial_license_is_denied_for_commercial_use_only() {
-    let mut input = input("development");
-    input.evidence.license.document =
-        json!({"verdict": "agreed", "concluded": "CC-BY-NC-4.0", "license_class": "non-commercial"});
-    assert!(judge(&input).allowed);
-    input.r#use = "commercial=true".parse().unwrap();
-    assert_eq!(codes(&judge(&input)), ["NONCOMMERCIAL_LICENSE"]);
+    assert!(judge(&licensed("production", "CC-BY-NC-4.0", "commercial=false")).allowed);
+    assert_eq!(codes(&judge(&licensed("development", "CC-BY-NC-4.0", "commercial=true"))), ["NONCOMMERCIAL_UPSTREAM"]);
 }
 
 #[test]
-fn a_license_with_conditions_needs_a_person_in_production() {
-    let mut input = input("production");
-    input.evidence.provenance = state(Status::Passed, json!({"verdict": "trusted"}));
-    input.evidence.license.document =
-        json!({"verdict": "agreed", "concluded": "LicenseRef-llama3.1", "license_class": "community-restricted"});
-    assert_eq!(codes(&judge(&input)), ["LICENSE_CONDITIONS"]);
-    input.environment = "development".into();
-    assert_eq!(warnings(&judge(&input)), ["LICENSE_CONDITIONS"]);
+fn open_duties_and_unknown_numbers_need_a_person_in_production() {
+    let unknown = licensed("production", "LicenseRef-llama3.1", "commercial=true");
+    assert_eq!(codes(&judge(&unknown)), ["AUP_APPLIES", "THRESHOLD_UNKNOWN"]);
+    let known = licensed("production", "LicenseRef-llama3.1", "commercial=true,monthly_users=5000");
+    assert_eq!(codes(&judge(&known)), ["AUP_APPLIES"]);
+    let outcome = judge(&licensed("development", "LicenseRef-llama3.1", "commercial=true"));
+    assert!(outcome.allowed);
+    assert_eq!(warnings(&outcome), ["AUP_APPLIES", "THRESHOLD_UNKNOWN"]);
+}
+
+#[test]
+fn a_conclusion_that_counts_answers_a_review_and_not_what_the_license_says() {
+    let mut input = licensed("production", "CC-BY-NC-4.0", "commercial=false");
+    input.evidence.license.document = json!({"verdict": "review", "concluded": "NOASSERTION"});
+    assert_eq!(codes(&judge(&input)), ["LICENSE_REVIEW"]);
+    input.license_conclusion =
+        Some(Conclusion { record: "r".into(), expression: "CC-BY-NC-4.0".into(), people: 2, expires_at: None });
+    assert!(judge(&input).allowed);
+    input.license_assessment = Some(assessment("CC-BY-NC-4.0", &"commercial=true".parse().unwrap()));
+    assert_eq!(codes(&judge(&input)), ["NONCOMMERCIAL_UPSTREAM"]);
+}
+
+#[test]
+fn a_use_that_nobody_judged_is_not_allowed_by_silence() {
+    let mut input = licensed("production", "Apache-2.0", "commercial=true");
+    input.license_assessment = None;
+    assert_eq!(codes(&judge(&input)), ["LICENSE_NOT_ASSESSED"]);
 }
 
 #[test]

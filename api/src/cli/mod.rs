@@ -19,6 +19,8 @@ mod output;
 mod progress;
 mod pull;
 mod push;
+mod report;
+mod review;
 mod serve;
 mod summary;
 mod target;
@@ -65,7 +67,7 @@ enum Verb {
     Pull(pull::Pull),
     /// Say what files are and what they could do; needs no server
     Inspect(offline::Inspect),
-    /// Judge licenses
+    /// Judge, explain, conclude and record licenses
     #[command(subcommand)]
     License(license::License),
     /// Verify a signature over a folder; needs no server
@@ -74,6 +76,9 @@ enum Verb {
     Probe(offline::Probe),
     /// Write a model's bill of materials, or a draft of its technical documentation
     Aibom(aibom::Aibom),
+    /// Report on models as they stood on a date
+    #[command(subcommand)]
+    Report(report::Report),
     /// Ask whether a model may be used
     Gate(gate::Gate),
     /// Issue, list and revoke API tokens
@@ -177,6 +182,7 @@ fn run(verb: Verb) -> Result<ExitCode, CliError> {
         Verb::Verify(verify) => verify.run(),
         Verb::Probe(probe) => probe.run(),
         Verb::Aibom(aibom) => aibom.run(),
+        Verb::Report(report) => report.run(),
         Verb::Gate(gate) => gate.run(),
         Verb::Token(token) => token.run(),
         Verb::Model(model) => model.run(),

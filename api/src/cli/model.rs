@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand, ValueEnum};
-use registry_core::{ModelKind, ModelName, Role};
+use registry_core::{ModelKind, ModelName, NewReference, Role};
 use serde_json::json;
 
 use super::client::Client;
@@ -54,6 +54,18 @@ pub(super) struct Create {
     /// Who sees it
     #[arg(long, value_enum, default_value = "private")]
     visibility: VisibilityArgument,
+    /// Of a reference: the license of the model that is not held here
+    #[arg(long, value_name = "ID")]
+    license: Option<String>,
+    /// Of a reference: where its terms are
+    #[arg(long, value_name = "URL", requires = "license")]
+    license_link: Option<String>,
+    /// Of a reference: it is used through an interface
+    #[arg(long, requires = "license")]
+    api_access: bool,
+    /// Of a reference: what it was made from; may be repeated
+    #[arg(long, value_name = "NAMESPACE/NAME", requires = "license")]
+    base_model: Vec<String>,
     /// Print one JSON document
     #[arg(long)]
     json: bool,
@@ -220,7 +232,15 @@ impl Create {
             Kind::Model => ModelKind::Model,
             Kind::Reference => ModelKind::Reference,
         };
-        let body = CreateModel { name: self.model.to_string(), kind, visibility: self.visibility.into() };
+        let reference = self.license.as_ref().map(|license| NewReference {
+            license: license.clone(),
+            license_link: self.license_link.clone(),
+            api_access: self.api_access,
+            base_model: self.base_model.clone(),
+            ..NewReference::default()
+        });
+        let (name, visibility) = (self.model.to_string(), self.visibility.into());
+        let body = CreateModel { name, kind, visibility, reference };
         let created: ModelDocument = Client::new(&self.remote)?.create(&["models"], &body).await?;
         print(&created, self.json)
     }

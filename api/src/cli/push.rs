@@ -181,6 +181,7 @@ impl Push {
             name: self.target.model.to_string(),
             kind: ModelKind::Model,
             visibility: self.visibility.into(),
+            reference: None,
         };
         match client.create::<Model>(&["models"], &body).await {
             Ok(model) => note(&format!("created {} ({})", model.name, model.visibility.as_str())),

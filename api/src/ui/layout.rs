@@ -35,6 +35,7 @@ pub(super) fn document(frame: &Frame<'_>, content: &Markup) -> Markup {
                     a.brand href="/models" { "Weighhouse" }
                     nav aria-label="Main" {
                         a href="/models" { "Models" }
+                        a href="/licenses" { "Licenses" }
                         a href="/docs/" { "API" }
                     }
                     (account(frame.caller))

@@ -6,7 +6,9 @@
 mod catalog;
 mod components;
 mod layout;
+mod license;
 mod model;
+pub(crate) mod report;
 mod sign_in;
 
 use actix_web::http::{Method, StatusCode, header};
@@ -27,7 +29,10 @@ pub(crate) fn routes(table: &mut RouteTable) {
     table.add(Method::GET, "/sign-in", Permission::Public, sign_in::form);
     table.add(Method::POST, "/sign-in", Permission::Public, sign_in::submit);
     table.add(Method::POST, "/sign-out", Permission::Public, sign_in::sign_out);
+    table.add(Method::GET, "/licenses", Permission::Read, license::list);
+    table.add(Method::GET, "/licenses/{id}", Permission::Read, license::show);
     table.add(Method::GET, "/models", Permission::Read, catalog::show);
+    table.add(Method::GET, "/reports", Permission::Read, report::show);
     table.add(Method::GET, "/models/{namespace}/{name}", Permission::Read, model::show);
 }
 

@@ -3,14 +3,16 @@
 use actix_web::http::StatusCode;
 use actix_web::web;
 use maud::{Markup, html};
-use registry_core::{Decision, FileSpec, MAIN_BRANCH, ModelInfo, Ref, Revision, StageView};
+use registry_core::{Caller, Decision, FileSpec, LicenseView, MAIN_BRANCH, ModelInfo, Ref, Revision, StageView};
 use serde::Deserialize;
 use verifier::evidence::{
     Evidence, Inspection, LicenseFacts, LicenseStatement, ProbeReport, ProvenanceFacts, SignatureState, Stage,
 };
+use verifier::policy::Use;
 
 use super::components::{bytes, count, findings, sentence, status, things, time, verdict};
 use super::layout::{Frame, document};
+use super::license as licenses;
 use super::{PageAnswer, or_dash, page};
 use crate::server::State;
 use crate::server::access::Actor;
@@ -31,6 +33,8 @@ struct Shown {
     stages: Vec<StageView>,
     /// The decision in force per environment; none while it is pending.
     decisions: Vec<(String, Option<Decision>)>,
+    /// The license side, in the reader's environment.
+    license: LicenseView,
 }
 
 impl Shown {
@@ -54,7 +58,7 @@ pub(super) async fn show(
     let wanted = query.revision.as_deref().filter(|name| !name.is_empty());
     let shown = match (wanted, refs.is_empty()) {
         (None, true) => None,
-        (wanted, _) => Some(load(&state, &model, wanted.unwrap_or(MAIN_BRANCH)).await?),
+        (wanted, _) => Some(load(&state, &caller, &model, wanted.unwrap_or(MAIN_BRANCH)).await?),
     };
     let content = match &shown {
         Some(shown) => content(&model, &refs, shown, wanted.unwrap_or(MAIN_BRANCH), &state.public_url),
@@ -65,7 +69,7 @@ pub(super) async fn show(
     Ok(page(StatusCode::OK, document(&Frame { title: &title, caller: Some(&caller), refresh }, &content)))
 }
 
-async fn load(state: &State, model: &ModelInfo, name: &str) -> registry_core::Result<Shown> {
+async fn load(state: &State, caller: &Caller, model: &ModelInfo, name: &str) -> registry_core::Result<Shown> {
     let revision = state.registry.find_revision(model, name).await?;
     let files = state.registry.revision_files(&revision).await?;
     let stages = state.registry.stages(&revision).await?;
@@ -74,7 +78,8 @@ async fn load(state: &State, model: &ModelInfo, name: &str) -> registry_core::Re
         let decision = state.registry.live_decision(model, &revision, &environment).await?;
         decisions.push((environment, decision));
     }
-    Ok(Shown { revision, files, stages, decisions })
+    let license = state.registry.license_view(model, &revision, caller.environment(), &Use::default()).await?;
+    Ok(Shown { revision, files, stages, decisions, license })
 }
 
 fn empty(model: &ModelInfo) -> Markup {
@@ -100,7 +105,7 @@ fn content(model: &ModelInfo, refs: &[Ref], shown: &Shown, name: &str, public_ur
             }
         }
         section #policy { h2 { "Policy" } div.columns { @for (environment, decision) in &shown.decisions { (decision_card(environment, decision.as_ref())) } } }
-        @for view in order(&shown.stages) { (stage(view)) }
+        @for view in order(&shown.stages) { (stage(view, &shown.license)) }
         (files(model, shown))
         (usage(model, shown, public_url))
     }
@@ -211,7 +216,7 @@ fn changes(decision: &Decision) -> Vec<(&str, bool)> {
     changes
 }
 
-fn stage(view: &StageView) -> Markup {
+fn stage(view: &StageView, licensed: &LicenseView) -> Markup {
     let (anchor, title) = match view.stage {
         Stage::Inspect => ("inspection", "Inspection"),
         Stage::License => ("license", "License and openness"),
@@ -223,7 +228,7 @@ fn stage(view: &StageView) -> Markup {
             h2 { (title) " " (status(view.status)) }
             @match &view.evidence {
                 Some(Evidence::Inspect(inspection)) => (inspect(inspection)),
-                Some(Evidence::License(facts)) => (license(facts)),
+                Some(Evidence::License(facts)) => { (license(facts)) (licenses::panel(licensed)) }
                 Some(Evidence::Provenance(facts)) => (provenance(facts)),
                 Some(Evidence::Probe(report)) => (probe(report)),
                 None => p.quiet { "No evidence: the stage is " (view.state.as_str()) "." },

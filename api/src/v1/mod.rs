@@ -4,8 +4,10 @@ pub(crate) mod aibom;
 pub(crate) mod files;
 pub(crate) mod governance;
 pub(crate) mod identity;
+pub(crate) mod license;
 pub(crate) mod models;
 pub(crate) mod refs;
+pub(crate) mod reports;
 pub(crate) mod revisions;
 pub mod syntax;
 pub(crate) mod uploads;
@@ -43,6 +45,7 @@ pub(crate) fn routes(table: &mut RouteTable) {
     table.add(get.clone(), "/v1/models/{namespace}/{name}/revisions", READ, revisions::list);
     table.add(get.clone(), "/v1/models/{namespace}/{name}/revisions/{revision}", READ, revisions::show);
     table.add(get.clone(), "/v1/models/{namespace}/{name}/revisions/{revision}/aibom", READ, aibom::show);
+    table.add(get.clone(), "/v1/reports/license", READ, reports::license);
     let signatures = "/v1/models/{namespace}/{name}/revisions/{revision}/signatures";
     table.add(post.clone(), signatures, WRITE, revisions::attach_signature);
     let file = "/v1/models/{namespace}/{name}/revisions/{revision}/files/{path:.*}";
@@ -51,6 +54,14 @@ pub(crate) fn routes(table: &mut RouteTable) {
     table.add(put.clone(), "/v1/models/{namespace}/{name}/refs/{kind}/{ref}", WRITE, refs::set);
     table.add(delete.clone(), "/v1/models/{namespace}/{name}/refs/{kind}/{ref}", MAINTAIN, refs::remove);
     table.add(get.clone(), "/v1/models/{namespace}/{name}/refs/{kind}/{ref}/history", READ, refs::history);
+    table.add(get.clone(), "/v1/licenses", READ, license::list);
+    table.add(get.clone(), "/v1/licenses/{id}", READ, license::show);
+    let license = "/v1/models/{namespace}/{name}/revisions/{revision}/license";
+    table.add(get.clone(), license, READ, license::view);
+    let records = "/v1/models/{namespace}/{name}/revisions/{revision}/license/records";
+    table.add(post.clone(), records, MAINTAIN, license::record);
+    let record = "/v1/models/{namespace}/{name}/revisions/{revision}/license/records/{id}";
+    table.add(delete.clone(), record, MAINTAIN, license::end_record);
     table.add(get.clone(), "/v1/models/{namespace}/{name}/events", MAINTAIN, governance::model_events);
     // An answer is stored, so a stranger may not ask: every other use would leave a row.
     table.add(post.clone(), "/v1/gate", ANY_TOKEN, governance::gate);

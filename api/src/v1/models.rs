@@ -1,7 +1,7 @@
 //! Models: list, create, look at, rename, delete.
 
 use actix_web::{HttpResponse, web};
-use registry_core::{CatalogQuery, ModelChange, PageRequest};
+use registry_core::{CatalogQuery, Error, ModelChange, ModelKind, PageRequest};
 
 use super::wire::{CatalogItem, CatalogParams, ChangeModel, CreateModel, Model, ModelDetail, NamePeriod, Page, Ref};
 use super::{Data, ModelPath};
@@ -30,13 +30,21 @@ pub(crate) async fn list(state: Data, Actor(caller): Actor, query: web::Query<Ca
     Ok(HttpResponse::Ok().json(Page::from_core(found, CatalogItem::from)))
 }
 
-/// Creates a model without revisions.
+/// Creates a model without revisions, or a reference with its card.
 #[utoipa::path(post, path = "/v1/models", tag = "models", request_body = CreateModel,
     responses((status = 201, body = Model, headers(("Location" = String, description = "The model"))), (status = 401, body = Problem), (status = 403, body = Problem),
         (status = 409, body = Problem), (status = 422, body = Problem)))]
 pub(crate) async fn create(state: Data, Actor(caller): Actor, body: web::Json<CreateModel>) -> Answer {
     let name = body.name.parse()?;
-    let info = state.registry.create_model(&caller, &name, body.kind, body.visibility).await?;
+    let info = match (&body.reference, body.kind) {
+        (None, kind) => state.registry.create_model(&caller, &name, kind, body.visibility).await?,
+        (Some(about), ModelKind::Reference) => {
+            state.registry.create_reference(&caller, &name, body.visibility, about).await?
+        }
+        (Some(_), ModelKind::Model) => {
+            return Err(Error::invalid("reference", "describes a model of kind reference").into());
+        }
+    };
     let location = format!("{}/v1/models/{}", state.public_url, info.name);
     Ok(HttpResponse::Created().insert_header(("Location", location)).json(Model::from(info)))
 }

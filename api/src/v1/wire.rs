@@ -54,6 +54,9 @@ pub struct CreateModel {
     pub kind: core::ModelKind,
     #[serde(default = "default_visibility")]
     pub visibility: core::Visibility,
+    /// For a reference: what is known of the model that is not held.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reference: Option<core::NewReference>,
 }
 
 const fn default_kind() -> core::ModelKind {

@@ -10,6 +10,26 @@ license := input.evidence.license.document
 
 provenance := input.evidence.provenance.document
 
+assessment := input.license_assessment
+
+concluded if input.license_conclusion.expression
+
+assessed if assessment.verdict
+
+use_reason(finding) := {
+	"code": finding.code,
+	"msg": sprintf("%s: %s (%s)", [finding.license, finding.clause, concat(" from ", finding.path)]),
+	"evidence": "license",
+	"remedy": finding.remedy,
+}
+
+said_by_facts(finding) if {
+	finding.code in {"UNKNOWN_LICENSE", "LICENSE_AMBIGUOUS", "DECLARED_DETECTED_MISMATCH", "LOW_CONFIDENCE_TERMS"}
+	count(finding.path) == 1
+	license.verdict in {"unlicensed", "review"}
+	not concluded
+}
+
 # Bytes that are dangerous or contradict themselves are refused everywhere.
 
 deny contains reason if {
@@ -56,20 +76,16 @@ deny contains reason if {
 # The intended use against the license.
 
 deny contains reason if {
-	input.use.commercial == true
-	license.license_class in data.non_commercial_license_classes
-	reason := {
-		"code": "NONCOMMERCIAL_LICENSE",
-		"msg": sprintf("%s does not allow commercial use.", [license.concluded]),
-		"evidence": "license",
-		"remedy": "Ask with commercial=false if the use is not commercial, or obtain a commercial license.",
-	}
+	some finding in assessment.findings
+	finding.severity == "deny"
+	reason := use_reason(finding)
 }
 
 # Checks whose strictness each environment sets.
 
 raised contains ["license_missing", reason] if {
 	license.verdict == "unlicensed"
+	not concluded
 	reason := {
 		"code": "NO_LICENSE",
 		"msg": "No license is declared or found, so nothing is permitted by it.",
@@ -80,6 +96,7 @@ raised contains ["license_missing", reason] if {
 
 raised contains ["license_review", reason] if {
 	license.verdict == "review"
+	not concluded
 	reason := {
 		"code": "LICENSE_REVIEW",
 		"msg": sprintf("A person has to review the license (%s).", [license.concluded]),
@@ -88,14 +105,28 @@ raised contains ["license_review", reason] if {
 	}
 }
 
-raised contains ["license_conditions", reason] if {
-	license.license_class in data.conditional_license_classes
+# A revision without any license is said so above, once.
+raised contains ["license_review", reason] if {
+	some finding in assessment.findings
+	finding.severity == "review"
+	not said_by_facts(finding)
+	reason := use_reason(finding)
+}
+
+raised contains ["license_review", reason] if {
+	not assessed
 	reason := {
-		"code": "LICENSE_CONDITIONS",
-		"msg": sprintf("%s allows use under conditions (%s) that a person has to check.", [license.concluded, license.license_class]),
+		"code": "LICENSE_NOT_ASSESSED",
+		"msg": "Nobody judged this use under the license.",
 		"evidence": "license",
-		"remedy": "Compare the intended use with the license (users, revenue, territory, use policy) and have a waiver approved.",
+		"remedy": "Ask again with a release that judges uses.",
 	}
+}
+
+raised contains ["license_obligations", reason] if {
+	some finding in assessment.findings
+	finding.severity == "obligation"
+	reason := use_reason(finding)
 }
 
 raised contains ["no_trusted_signature", reason] if {

@@ -19,6 +19,8 @@ pub mod decision;
 pub mod evidence;
 pub mod git_blob;
 pub mod job;
+pub mod license_record;
+pub mod lineage_edge;
 pub mod live_decision;
 pub mod model;
 pub mod model_name;

@@ -24,6 +24,7 @@ use crate::entity::{evidence, revision_stage, signature};
 use crate::error::{Error, Result};
 use crate::identity::Sha256Digest;
 use crate::job::{self, Lease, Work};
+use crate::license;
 use crate::model::{ModelInfo, lock_model};
 use crate::registry::Registry;
 use crate::revision::Revision;
@@ -174,13 +175,19 @@ impl Registry {
         key: &EvidenceKey,
         found: &Evidence,
     ) -> Result<()> {
+        let model = self.model_by_id(&revision.model_id).await?;
         let txn = begin(&self.db).await?;
         job::complete(&txn, lease).await?;
         let (recorded, first) = record(&txn, key, found).await?;
         select(&txn, revision, key).await?;
         catalog::show_evidence(&txn, revision, &recorded).await?;
-        if key.stage == Stage::Inspect {
-            start_dependents(&txn, revision).await?;
+        match &recorded {
+            Evidence::Inspect(_) => start_dependents(&txn, revision).await?,
+            Evidence::License(facts) => {
+                license::project_edges(&txn, revision, facts).await?;
+                license::redecide_descendants(&txn, &model).await?;
+            }
+            Evidence::Provenance(_) | Evidence::Probe(_) => {}
         }
         if first {
             let event = Event::new("evidence.recorded", "weighhouse")
@@ -304,8 +311,13 @@ async fn select(txn: &DatabaseTransaction, revision: &Revision, key: &EvidenceKe
     let update = "UPDATE revision_stage SET state = 'done', evidence_key = ?, updated_at = ? \
                   WHERE revision_id = ? AND stage = ?";
     let stage = key.stage.as_str();
-    let values = vec![key.digest().into(), now_ms().into(), revision.id.clone().into(), stage.into()];
+    let now = now_ms();
+    let values = vec![key.digest().into(), now.into(), revision.id.clone().into(), stage.into()];
     txn.execute_raw(sql(txn, update, values)).await?;
+    let history = "INSERT INTO stage_selection (revision_id, stage, evidence_key, selected_at) VALUES (?, ?, ?, ?) \
+                   ON CONFLICT DO NOTHING";
+    let values = vec![revision.id.clone().into(), stage.into(), key.digest().into(), now.into()];
+    txn.execute_raw(sql(txn, history, values)).await?;
     Ok(())
 }
 

@@ -6,6 +6,7 @@ mod refs;
 
 pub use change::{Change, ChangeSet};
 pub use commit::{Commit, Committed, Expected};
+pub(crate) use refs::main_head;
 pub use refs::{MAIN_BRANCH, Movement, Ref, RefKind};
 
 use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};

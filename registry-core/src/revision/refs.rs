@@ -195,6 +195,11 @@ pub(super) async fn head(
     }
 }
 
+/// The head of the main branch; none where nothing was committed.
+pub(crate) async fn main_head(connection: &impl ConnectionTrait, model_id: &str) -> Result<Option<Revision>> {
+    head(connection, model_id, RefKind::Branch, MAIN_BRANCH).await
+}
+
 /// Compare-and-swap: the caller's belief must be the truth.
 pub(super) fn check_expected(name: &str, expected: &Expected, current: Option<&CommitId>) -> Result<()> {
     let belief = match expected {

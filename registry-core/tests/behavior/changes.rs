@@ -217,7 +217,7 @@ on_both_databases! {
         assert_eq!(opinion("production", "---\nlicense: apache-2.0\n---\n"), (none(), none()));
         assert_eq!(opinion("development", "# Nothing\n"), (none(), one("NO_LICENSE")));
         assert_eq!(opinion("production", "# Nothing\n"), (one("NO_LICENSE"), none()));
-        assert_eq!(opinion("production", "---\nlicense: cc-by-nc-4.0\n---\n").0, one("NONCOMMERCIAL_LICENSE"));
+        assert_eq!(opinion("production", "---\nlicense: cc-by-nc-4.0\n---\n").0, one("NONCOMMERCIAL_UPSTREAM"));
         assert_eq!(opinion("production", "---\nlicense: other\nlicense_name: ours\n---\n").0, none());
         assert_eq!(opinion("development", "---\nlicense: [\n---\n").0, one("CARD_INVALID"));
     }

@@ -12,6 +12,7 @@ mod changes;
 mod conclude;
 mod corpus;
 mod detect;
+pub mod explain;
 mod expression;
 mod files;
 pub mod fingerprint;
@@ -20,6 +21,7 @@ mod lineage;
 pub mod openness;
 pub mod paragraphs;
 pub mod propagation;
+pub mod record;
 mod sources;
 mod terms;
 
@@ -31,6 +33,11 @@ pub use conclude::judge;
 pub use files::judge_files;
 
 pub use crate::digested_file::DigestedFile;
+
+/// Whether `text` is an SPDX expression, in which unknown ids are `LicenseRef-…`.
+pub fn is_expression(text: &str) -> bool {
+    text.len() <= 1000 && expression::parse(text).is_some()
+}
 
 /// Longest text that is read for license judgement, in bytes; the longest license in use has 120,000.
 pub const MAX_TEXT_BYTES: u64 = 256 * 1024;

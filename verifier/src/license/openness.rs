@@ -63,6 +63,41 @@ impl Component {
     }
 }
 
+/// What a registry knows of a release: its files, and what people recorded beside them.
+#[derive(Debug, Clone, Copy)]
+pub struct Release<'a> {
+    pub has_weights: bool,
+    pub has_card: bool,
+    /// The license of what the release itself holds.
+    pub concluded: Option<&'a str>,
+    /// Published elsewhere; each stands in for what the files do not hold.
+    pub components: &'a [Component],
+    pub data_information: DataInformation,
+    pub api_access: bool,
+}
+
+impl Release<'_> {
+    /// Code, data and papers live elsewhere, so files alone never reach a class of the framework.
+    pub fn input(&self) -> OpennessInput {
+        let mut components = Vec::new();
+        for (name, held) in [("params_final", self.has_weights), ("model_card", self.has_card)] {
+            components.extend(held.then(|| Component::present(name, self.concluded)));
+        }
+        let elsewhere = self.components.iter().filter(|known| !components.iter().any(|own| own.name == known.name));
+        let elsewhere: Vec<Component> = elsewhere.cloned().collect();
+        components.extend(elsewhere);
+        OpennessInput { api_access: self.api_access, data_information: self.data_information, components }
+    }
+}
+
+/// Components of the framework's vocabulary that no class requires.
+const OPTIONAL_COMPONENTS: [&str; 3] = ["sample_outputs", "supporting_libs", "model_metadata"];
+
+/// Whether `name` is a component of the Model Openness Framework's vocabulary.
+pub fn is_component(name: &str) -> bool {
+    MOF_CLASSES.iter().any(|(_, required)| required.contains(&name)) || OPTIONAL_COMPONENTS.contains(&name)
+}
+
 /// Required components by class of the framework; a class needs its own and all below.
 const MOF_CLASSES: [(u8, &[&str]); 3] = [
     (3, &["architecture", "params_final", "evaluation_results", "model_card", "data_card", "technical_report"]),
@@ -76,7 +111,7 @@ const OSAID_COMPONENTS: [&str; 5] =
 
 /// Classifies a release.
 pub fn assess(catalog: &Catalog, input: &OpennessInput) -> Openness {
-    let release = Release { catalog, input };
+    let release = Judgement { catalog, input };
     let osaid = release.osaid();
     let access_class = if osaid == "conformant" { "fully-open" } else { release.access_class() };
     let (mof_class, mof_next_gap) = release.mof();
@@ -91,12 +126,12 @@ pub fn assess(catalog: &Catalog, input: &OpennessInput) -> Openness {
     }
 }
 
-struct Release<'a> {
+struct Judgement<'a> {
     catalog: &'a Catalog,
     input: &'a OpennessInput,
 }
 
-impl Release<'_> {
+impl Judgement<'_> {
     fn component(&self, name: &str) -> Option<&Component> {
         self.input.components.iter().find(|component| component.name == name && component.present && component.verified)
     }

@@ -25,7 +25,14 @@ pub struct EnvironmentData {
     /// Evidence whose status must be `passed` or `warned`.
     #[serde(default)]
     pub required_evidence: Vec<Stage>,
+    /// How many people have to stand behind a license conclusion.
+    #[serde(default = "one")]
+    pub license_reviewers: usize,
     /// Evidence older than this is stale; none for no limit.
     #[serde(default)]
     pub evidence_max_age_days: Option<u32>,
+}
+
+const fn one() -> usize {
+    1
 }

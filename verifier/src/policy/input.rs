@@ -10,6 +10,8 @@ use sha2::{Digest, Sha256};
 use utoipa::ToSchema;
 
 use crate::evidence::{Stage, Status};
+use crate::license::propagation::{Assessment, IntendedUse};
+use crate::license::record::Conclusion;
 use crate::number::whole_number;
 
 /// The model a decision is about.
@@ -84,6 +86,13 @@ pub struct PolicyInput {
     pub environment: String,
     pub r#use: Use,
     pub evidence: EvidenceDocuments,
+    /// The license that a person concluded, where a conclusion counts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub license_conclusion: Option<Conclusion>,
+    /// What follows from the licenses of everything the model was made from, for this use. Absent
+    /// in documents of releases that did not judge it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub license_assessment: Option<Assessment>,
     pub waivers: Vec<Waiver>,
     pub advisories: Vec<Advisory>,
 }
@@ -148,12 +157,17 @@ impl Kind {
     }
 }
 
-/// `monthly_users` and `revenue` (US dollars per year) are the facts that license thresholds ask for.
-const KEYS: [(&str, Kind); 6] = [
+/// Users, visits and revenue (US dollars; per year where nothing else is said) are the facts that
+/// license thresholds ask for.
+const KEYS: [(&str, Kind); 10] = [
     ("commercial", Kind::Flag),
+    ("daily_users", Kind::Number),
     ("distribution", Kind::Flag),
     ("hosting", Kind::Flag),
+    ("monthly_revenue", Kind::Number),
     ("monthly_users", Kind::Number),
+    ("monthly_visits", Kind::Number),
+    ("output_training", Kind::Flag),
     ("revenue", Kind::Number),
     ("territory", Kind::Territory),
 ];
@@ -173,6 +187,35 @@ impl Use {
     pub fn overlaid(mut self, other: &Self) -> Self {
         self.0.extend(other.0.iter().map(|(key, value)| (key.clone(), value.clone())));
         self
+    }
+
+    /// The use in the words of license terms. A flag that is not stated is false, except that a use
+    /// is commercial until somebody says that it is not.
+    pub fn intended(&self) -> IntendedUse {
+        let flag = |key: &str| match self.0.get(key) {
+            Some(UseValue::Flag(flag)) => Some(*flag),
+            _ => None,
+        };
+        let number = |key: &str| match self.0.get(key) {
+            Some(UseValue::Number(number)) => Some(*number),
+            _ => None,
+        };
+        let territory = match self.0.get("territory") {
+            Some(UseValue::Text(place)) => Some(place.clone()),
+            _ => None,
+        };
+        IntendedUse {
+            commercial: flag("commercial").unwrap_or(true),
+            distribution: flag("distribution").unwrap_or(false),
+            hosting: flag("hosting").unwrap_or(false),
+            output_training: flag("output_training").unwrap_or(false),
+            territory,
+            mau: number("monthly_users"),
+            dau: number("daily_users"),
+            monthly_visits: number("monthly_visits"),
+            annual_revenue_usd: number("revenue"),
+            monthly_revenue_usd: number("monthly_revenue"),
+        }
     }
 
     /// Checks keys and kinds of values, as a document from outside needs.
