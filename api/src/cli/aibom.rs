@@ -126,7 +126,7 @@ fn subject(path: &Path, own_catalog: Option<&Path>) -> Result<Subject, CliError>
 }
 
 /// The folder's or file's own name, also for `.`.
-fn name(path: &Path) -> Result<String, CliError> {
+pub(super) fn name(path: &Path) -> Result<String, CliError> {
     let real = fs_err::canonicalize(path)?;
     Ok(real.file_name().map_or_else(|| "files".to_owned(), |name| name.to_string_lossy().into_owned()))
 }

@@ -119,6 +119,15 @@ impl Client {
         self.document(self.request(Method::GET, url), Repeat::Always).await
     }
 
+    /// An answer that is text.
+    pub(super) async fn get_text(&self, path: &[&str], query: &impl Serialize) -> Result<String, CliError> {
+        let mut url = self.url(path);
+        let query = serde_urlencoded::to_string(query).map_err(|error| CliError::Usage(error.to_string()))?;
+        url.set_query(Some(query.as_str()).filter(|query| !query.is_empty()));
+        let body = read_bounded(self.answer(self.request(Method::GET, url), Repeat::Always).await?).await?;
+        String::from_utf8(body).map_err(|_| CliError::Protocol("the server's answer is no text".to_owned()))
+    }
+
     /// A request whose repetition leads to the same result.
     pub(super) async fn post<T: DeserializeOwned>(&self, path: &[&str], body: &impl Serialize) -> Result<T, CliError> {
         self.document(self.request(Method::POST, self.url(path)).json(body), Repeat::Always).await

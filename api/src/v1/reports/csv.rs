@@ -77,7 +77,11 @@ fn model_cells(report: &LicenseReport, row: &ReportRow) -> Vec<String> {
         decision.map(|decision| (decision.allowed && !decision.ended).to_string()).unwrap_or_default(),
         text(decision.and_then(|decision| decision.valid_until.as_ref())),
         row.use_verdict.map(|verdict| verdict.as_str().to_owned()).unwrap_or_default(),
-        row.conflicts.iter().map(|found| format!("{}: {}", found.code, found.path.join(" < "))).collect::<Vec<_>>().join("; "),
+        row.conflicts
+            .iter()
+            .map(|found| format!("{}: {}", found.code, found.path.join(" < ")))
+            .collect::<Vec<_>>()
+            .join("; "),
         if row.attribution.license_text_missing { "missing".to_owned() } else { paths(row) },
     ]
 }

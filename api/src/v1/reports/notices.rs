@@ -11,7 +11,8 @@ const RULE: &str = "============================================================
 
 /// The whole bundle: models, texts (each once), and what is missing.
 pub(super) fn write(report: &LicenseReport, texts: &BTreeMap<String, NoticeText>) -> String {
-    let mut out = String::from("NOTICES\n\nThis text names the models of a release and holds their license texts and notices.\n");
+    let mut out =
+        String::from("NOTICES\n\nThis text names the models of a release and holds their license texts and notices.\n");
     let date = report.as_of.as_ref().map(|as_of| format!(", as of {as_of}")).unwrap_or_default();
     let _ = writeln!(out, "It is about {}{date}.", report.scope);
     models(&mut out, report);
@@ -32,7 +33,8 @@ fn models(out: &mut String, report: &LicenseReport) {
         if let Some(digest) = &row.content_digest {
             let _ = writeln!(out, "  Content: sha256:{digest}");
         }
-        let others: Vec<&str> = row.effective_licenses.iter().map(String::as_str).filter(|id| *id != row.license).collect();
+        let others: Vec<&str> =
+            row.effective_licenses.iter().map(String::as_str).filter(|id| *id != row.license).collect();
         if !others.is_empty() {
             let _ = writeln!(out, "  Terms of what it was made from: {}", others.join(", "));
         }
@@ -54,7 +56,8 @@ fn bundle(out: &mut String, report: &LicenseReport, texts: &BTreeMap<String, Not
     }
     for digest in order {
         let Some(NoticeText::Text(text)) = texts.get(digest) else { continue };
-        let named = carriers.get(digest).into_iter().flatten().map(|(row, file)| format!("{}: {}", row.model, file.path));
+        let named =
+            carriers.get(digest).into_iter().flatten().map(|(row, file)| format!("{}: {}", row.model, file.path));
         heading(out, &named.collect::<Vec<_>>().join("\n"));
         let _ = writeln!(out, "\n{}", text.trim_end());
     }

@@ -45,7 +45,8 @@ pub(crate) fn row(model: &str, obligations: usize) -> ReportRow {
 }
 
 fn obligation(number: usize) -> ReportObligation {
-    let shown = ObligationEvidence::Record { record: "r1".into(), recorded_by: "ada".into(), evidence: "ticket".into() };
+    let shown =
+        ObligationEvidence::Record { record: "r1".into(), recorded_by: "ada".into(), evidence: "ticket".into() };
     let satisfied = number % 2 == 1;
     ReportObligation {
         code: format!("DUTY_{number}"),
