@@ -45,6 +45,16 @@ impl Known {
     fn current(&self) -> impl Iterator<Item = &Record> {
         self.counting().filter(|record| record.facts_digest == self.facts_digest)
     }
+
+    /// Whether a decision was made from what counts now: the same conclusion, the same duties done.
+    pub(super) fn agrees_with(&self, decision: &Decision) -> bool {
+        let counts = |id: &str| self.current().any(|record| record.id == id);
+        let duties = decision.license_assessment.iter().flat_map(|assessment| &assessment.obligations);
+        decision.license_conclusion.as_ref().is_none_or(|counted| counts(&counted.record))
+            && duties.into_iter().all(|duty| {
+                duty.satisfied == (recorded(self, duty).next().is_some() || shown_by_files(self, duty).next().is_some())
+            })
+    }
 }
 
 /// A row without commit, digest and reads.

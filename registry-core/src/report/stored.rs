@@ -20,6 +20,8 @@ use crate::revision::{Revision, files_of};
 const MAX_RECORDS: i64 = 5000;
 /// Most decisions about one content in one environment that are looked through.
 const MAX_DECISIONS: i64 = 200;
+/// For the assumed use, and in agreement with the records.
+const BEST_FIT: u8 = 3;
 
 impl Registry {
     /// An environment that the policy no longer has may still be reported on.
@@ -59,7 +61,7 @@ impl Registry {
             let held = files.iter().filter(|file| weights.contains(&file.path));
             known.facts_digest = facts_digest(facts, held.map(|file| (&*file.path, file.sha256.as_str())));
         }
-        if let Some((row, decision)) = self.decision_at(revision, environment, as_of).await? {
+        if let Some((row, decision)) = self.decision_at(revision, environment, &known).await? {
             known.decision_ended = row.valid_until.is_some_and(|end| end <= as_of);
             known.assessment.clone_from(&decision.license_assessment);
             known.decision = Some(decision);
@@ -91,12 +93,14 @@ impl Registry {
         rows.into_iter().map(record).collect()
     }
 
-    /// The newest decision for the use that the environment assumed when it was made, else for any.
+    /// The newest decision that agrees with the records which counted then, first of those for the
+    /// use that the environment assumed when it was made. When a record ends, the gate gives an
+    /// older decision again, so the newest one is not always the one in force.
     async fn decision_at(
         &self,
         revision: &Revision,
         environment: &str,
-        as_of: i64,
+        known: &Known,
     ) -> Result<Option<(decision::Model, Decision)>> {
         let query = "SELECT * FROM decision WHERE model_id = ? AND content_digest = ? AND environment = ? \
                      AND decided_at <= ? ORDER BY decided_at DESC, id DESC LIMIT ?";
@@ -104,23 +108,24 @@ impl Registry {
             revision.model_id.clone().into(),
             revision.content_digest.as_str().into(),
             environment.into(),
-            as_of.into(),
+            known.at.into(),
             MAX_DECISIONS.into(),
         ];
-        let mut rows = decision::Entity::find().from_raw_sql(sql(&self.db, query, values)).all(&self.db).await?;
-        let mut chosen = 0;
-        for (position, row) in rows.iter().enumerate() {
-            if self.assumed_use(&row.policy_digest, environment).await?.as_deref() == Some(row.use_digest.as_str()) {
-                chosen = position;
+        let rows = decision::Entity::find().from_raw_sql(sql(&self.db, query, values)).all(&self.db).await?;
+        let mut best: Option<(u8, decision::Model, Decision)> = None;
+        for row in rows {
+            let decision: Decision = serde_json::from_str(&row.document)?;
+            let assumed = self.assumed_use(&row.policy_digest, environment).await?;
+            let for_assumed_use = assumed.as_deref() == Some(row.use_digest.as_str());
+            let fit = 2 * u8::from(for_assumed_use) + u8::from(known.agrees_with(&decision));
+            if best.as_ref().is_none_or(|(held, ..)| fit > *held) {
+                best = Some((fit, row, decision));
+            }
+            if fit == BEST_FIT {
                 break;
             }
         }
-        if rows.is_empty() {
-            return Ok(None);
-        }
-        let row = rows.swap_remove(chosen);
-        let decision = serde_json::from_str(&row.document)?;
-        Ok(Some((row, decision)))
+        Ok(best.map(|(_, row, decision)| (row, decision)))
     }
 
     /// Digest of the use that a policy assumed in an environment.

@@ -9,6 +9,7 @@ mod changes;
 mod gate;
 mod identity;
 mod jobs;
+mod reports;
 mod revisions;
 mod s3;
 mod stored_documents;
