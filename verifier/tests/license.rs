@@ -3,7 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test helper fails by panicking")]
 
 use serde_json::{Map, Value, json};
-use verifier::evidence::{LicenseFacts, LicenseVerdict, Severity, Status};
+use verifier::evidence::{LicenseFacts, LicenseVerdict, MatchKind, Severity, Status};
 use verifier::license::{Catalog, Content, LicenseDocument, LicenseInput, Role, judge};
 use weighhouse_tests::environment;
 
@@ -75,6 +75,46 @@ fn sources_that_disagree_are_both_named_and_nothing_is_concluded() {
     for words in ["README.md", "Apache-2.0", "a.gguf", "LicenseRef-llama3.1"] {
         assert!(conflict.detail.contains(words), "{}", conflict.detail);
     }
+}
+
+#[test]
+fn each_pair_of_sources_that_disagree_is_a_finding() {
+    let facts = judge_documents(vec![
+        text("README.md", "---\nlicense: apache-2.0\n---\n"),
+        text("config.json", r#"{"license": "gpl"}"#),
+        metadata("a.gguf", &object(json!({"general.license": "llama3.1"}))),
+        metadata("b.gguf", &object(json!({"general.license": "llama3.1"}))),
+        metadata("c.safetensors", &object(json!({"license": "Apache-2.0"}))),
+    ]);
+    let conflicts: Vec<&str> = facts.findings.iter().map(|finding| finding.detail.as_str()).collect();
+    assert_eq!(
+        conflicts,
+        [
+            "README.md declares Apache-2.0, while config.json declares gpl.",
+            "README.md declares Apache-2.0, while a.gguf declares LicenseRef-llama3.1.",
+            "config.json declares gpl, while a.gguf declares LicenseRef-llama3.1.",
+            "config.json declares gpl, while c.safetensors declares Apache-2.0.",
+            "a.gguf declares LicenseRef-llama3.1, while c.safetensors declares Apache-2.0.",
+        ]
+    );
+    assert!(codes(&facts).iter().all(|code| *code == "LICENSE_CONFLICT"));
+}
+
+#[test]
+fn many_disagreements_are_counted_and_not_all_told() {
+    let ids: Vec<_> = (0..500).map(|number| object(json!({"license": format!("LicenseRef-{number}")}))).collect();
+    let facts = judge_documents(ids.iter().map(|id| metadata("a.safetensors", id)).collect());
+    assert_eq!((facts.verdict, facts.findings.len()), (LicenseVerdict::Review, 11));
+    assert!(facts.findings[10].detail.contains("2006 more pairs"), "{}", facts.findings[10].detail);
+}
+
+#[test]
+fn license_files_of_different_licenses_are_a_conflict_that_names_both() {
+    let (mit, apache) = (spdx_text("MIT"), spdx_text("Apache-2.0"));
+    let facts = judge_documents(vec![text("LICENSE", &apache), text("LICENSE-MODEL", &mit)]);
+    assert_eq!(codes(&facts), ["LICENSE_CONFLICT"]);
+    let detail = &facts.findings[0].detail;
+    assert_eq!(detail, "LICENSE holds the text of Apache-2.0, while LICENSE-MODEL holds the text of MIT.");
 }
 
 #[test]
@@ -231,5 +271,41 @@ fn only_files_at_the_top_speak_for_the_revision() {
     assert_eq!(Role::of("LICENSE.md"), Some(Role::LicenseText));
     assert_eq!(Role::of("third_party/LICENSE"), None);
     assert_eq!(Role::of("README.md"), Some(Role::ModelCard));
-    assert_eq!(Role::of("NOTICE"), None);
+    assert_eq!(Role::of("NOTICE"), Some(Role::Notice));
+    assert_eq!(Role::of("vendor/NOTICE"), None);
+}
+
+#[test]
+fn a_license_file_of_one_line_names_a_license_and_is_not_its_text() {
+    let facts = judge_documents(vec![text("LICENSE", "Licensed under the Llama 3.1 Community License.")]);
+    assert_eq!(facts.detected[0].expression, "LicenseRef-llama3.1");
+    assert_eq!(facts.detected[0].match_kind, Some(MatchKind::Reference));
+    assert_eq!(facts.concluded, "LicenseRef-llama3.1");
+    assert!(codes(&facts).contains(&"LICENSE_TEXT_MISSING"), "{:?}", facts.findings);
+}
+
+#[test]
+fn a_notice_about_the_model_is_a_statement_and_one_about_a_library_is_not() {
+    let line = "Llama 3.1 is licensed under the Llama 3.1 Community License, Copyright \u{a9} Meta Platforms, Inc. All Rights Reserved.";
+    let card = "---\nlicense: apache-2.0\n---\n";
+    let facts = judge_documents(vec![text("README.md", card), text("NOTICE", line)]);
+    assert_eq!(facts.declared[1].match_kind, Some(MatchKind::Exact));
+    assert!(codes(&facts).contains(&"LICENSE_CONFLICT"), "{:?}", facts.findings);
+    let library = "This product includes software under the MIT License.";
+    let facts = judge_documents(vec![text("README.md", card), text("NOTICE", library)]);
+    assert_eq!((facts.concluded.as_str(), facts.declared.len()), ("Apache-2.0", 1));
+}
+
+#[test]
+fn a_license_that_only_prose_names_needs_a_person() {
+    let facts =
+        judge_documents(vec![text("README.md", "# Model\n\nReleased under the Apache License, Version 2.0.\n")]);
+    assert_eq!(facts.verdict, LicenseVerdict::Review);
+    assert_eq!(facts.declared[0].expression, "Apache-2.0");
+    assert!(codes(&facts).contains(&"LICENSE_ONLY_IN_PROSE"), "{:?}", facts.findings);
+    let facts = judge_documents(vec![text(
+        "README.md",
+        "---\nlicense: mit\n---\nUnlike the Apache License 2.0 models, this is MIT.\n",
+    )]);
+    assert_eq!((facts.concluded.as_str(), facts.declared.len()), ("MIT", 1));
 }

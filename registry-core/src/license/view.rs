@@ -237,7 +237,7 @@ fn shown_by_files(facts: &LicenseFacts) -> Vec<Satisfied> {
     let shows = |statement: &LicenseStatement| {
         let code = match (statement.source, statement.match_kind) {
             (LicenseSource::LicenseText, Some(MatchKind::Exact | MatchKind::ExactVersion)) => "LICENSE_COPY_MISSING",
-            (LicenseSource::Notice, _) => "NOTICE_MISSING",
+            (LicenseSource::Notice, Some(MatchKind::Exact)) => "NOTICE_MISSING",
             _ => return None,
         };
         Some(Satisfied { code: code.to_owned(), license: Some(statement.expression.clone()) })
