@@ -9,12 +9,17 @@ use super::sources::{self, Sources, Statement};
 use super::terms::{self, State, Terms};
 use crate::evidence::{Finding, LicenseFacts, LicenseStatement, LicenseVerdict, SCHEMA_VERSION, Severity};
 
+/// Most disagreements that are told one by one.
+const MAX_CONFLICTS: usize = 10;
+/// Most different statements that are held against each other.
+const MAX_COMPARED: usize = 64;
+
 /// Judges what the files of `input` say about licenses.
 pub fn judge(catalog: &Catalog, input: &LicenseInput<'_>) -> LicenseFacts {
     let sources = sources::read(catalog, input);
     let conclusion = conclude(&sources);
     let mut findings = sources.findings.clone();
-    findings.extend(conclusion.finding(&sources));
+    findings.extend(conclusion.findings(&sources));
     // A source that could not be read may disagree with those that could.
     let in_doubt = findings.iter().any(needs_person);
     let concluded = match &conclusion {
@@ -45,8 +50,8 @@ enum Conclusion {
     /// No file speaks of a license.
     Nothing,
     One(String),
-    /// Statements that cannot both be true.
-    Conflict(Box<(LicenseStatement, LicenseStatement)>),
+    /// Pairs of statements that cannot both be true.
+    Conflict(Vec<(LicenseStatement, LicenseStatement)>),
     /// No statement names one license; this is one of them.
     Unresolved(Box<LicenseStatement>),
     /// Several dated texts fit.
@@ -57,9 +62,14 @@ fn conclude(sources: &Sources) -> Conclusion {
     // Texts first: they are exact, and declarations are checked against them.
     let statements: Vec<&Statement> = sources.detected.iter().chain(&sources.declared).collect();
     let Some(first) = statements.first() else { return Conclusion::Nothing };
+    let conflicts = conflicts(&statements);
+    if !conflicts.is_empty() {
+        return Conclusion::Conflict(conflicts);
+    }
     let candidates = match narrow(&statements) {
         Ok(candidates) => candidates,
-        Err((left, right)) => return Conclusion::Conflict(Box::new((left.record.clone(), right.record.clone()))),
+        // Three statements may exclude each other although any two of them agree.
+        Err((left, right)) => return Conclusion::Conflict(vec![(left.record.clone(), right.record.clone())]),
     };
     let unrecognized = statements.iter().find(|statement| statement.meaning == Meaning::Unrecognized);
     match (unrecognized, candidates.as_slice()) {
@@ -70,6 +80,25 @@ fn conclude(sources: &Sources) -> Conclusion {
         }
         (None, [likeliest, ..]) => Conclusion::One(likeliest.clone()),
     }
+}
+
+/// Every pair of statements that exclude each other. Files of one kind that say the same, such
+/// as the parts of a split model, count once.
+fn conflicts(statements: &[&Statement]) -> Vec<(LicenseStatement, LicenseStatement)> {
+    let mut different: Vec<&Statement> = Vec::new();
+    for statement in statements {
+        let is_same =
+            |known: &&Statement| known.record.source == statement.record.source && known.meaning == statement.meaning;
+        if different.len() < MAX_COMPARED && !different.iter().any(is_same) {
+            different.push(statement);
+        }
+    }
+    let mut pairs = Vec::new();
+    for (index, left) in different.iter().enumerate() {
+        let excluded = different[index + 1..].iter().filter(|right| left.meaning.excludes(&right.meaning));
+        pairs.extend(excluded.map(|right| (left.record.clone(), right.record.clone())));
+    }
+    pairs
 }
 
 /// The expressions that every statement allows, or two statements that exclude each other.
@@ -98,27 +127,41 @@ fn narrow<'s>(statements: &[&'s Statement]) -> Result<Vec<String>, (&'s Statemen
 }
 
 impl Conclusion {
-    fn finding(&self, sources: &Sources) -> Option<Finding> {
+    fn findings(&self, sources: &Sources) -> Vec<Finding> {
         match self {
-            Self::One(_) => None,
+            Self::One(_) => Vec::new(),
             // What could not be read is not what is not there.
-            Self::Nothing if !sources.findings.is_empty() => None,
-            Self::Nothing => Some(Finding::new(
-                "LICENSE_MISSING",
-                Severity::High,
-                "No file of the revision names a license.",
-                "ask the publisher for the license, and add it to README.md and LICENSE",
-            )),
-            Self::Conflict(statements) => Some(conflict(&statements.0, &statements.1)),
-            Self::Unresolved(statement) => Some(unresolved(statement)),
-            Self::Several(candidates) => Some(Finding::new(
-                "LICENSE_UNRESOLVED",
-                Severity::Medium,
-                format!("The words fit several licenses: {}.", candidates.join(", ")),
-                "add the license text as LICENSE",
-            )),
+            Self::Nothing if !sources.findings.is_empty() => Vec::new(),
+            Self::Nothing => vec![missing()],
+            Self::Conflict(pairs) => {
+                let told = pairs.iter().take(MAX_CONFLICTS).map(|(left, right)| conflict(left, right));
+                told.chain(more_conflicts(pairs.len())).collect()
+            }
+            Self::Unresolved(statement) => vec![unresolved(statement)],
+            Self::Several(candidates) => vec![several(candidates)],
         }
     }
+}
+
+fn missing() -> Finding {
+    Finding::new(
+        "LICENSE_MISSING",
+        Severity::High,
+        "No file of the revision names a license.",
+        "ask the publisher for the license, and add it to README.md and LICENSE",
+    )
+}
+
+fn several(candidates: &[String]) -> Finding {
+    let detail = format!("The words fit several licenses: {}.", candidates.join(", "));
+    Finding::new("LICENSE_UNRESOLVED", Severity::Medium, detail, "add the license text as LICENSE")
+}
+
+fn more_conflicts(count: usize) -> Option<Finding> {
+    let more = count.checked_sub(MAX_CONFLICTS).filter(|more| *more > 0)?;
+    let detail = format!("{more} more pairs of statements disagree about the license.");
+    let remedy = "settle the disagreements that are told, and judge the revision again";
+    Some(Finding::new("LICENSE_CONFLICT", Severity::High, detail, remedy))
 }
 
 fn conflict(left: &LicenseStatement, right: &LicenseStatement) -> Finding {

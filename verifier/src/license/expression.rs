@@ -26,6 +26,18 @@ pub(super) enum Meaning {
 }
 
 impl Meaning {
+    /// Whether no license is what both say. Words that name nothing exclude nothing.
+    pub(super) fn excludes(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::OneOf(left), Self::OneOf(right)) => !left.iter().any(|id| right.contains(id)),
+            (Self::OneOf(ids), Self::Family(prefixes)) | (Self::Family(prefixes), Self::OneOf(ids)) => {
+                !ids.iter().any(|id| prefixes.iter().any(|prefix| id.starts_with(prefix)))
+            }
+            (Self::Family(left), Self::Family(right)) => left != right,
+            (Self::Elsewhere | Self::Unrecognized, _) | (_, Self::Elsewhere | Self::Unrecognized) => false,
+        }
+    }
+
     /// The expression a statement is recorded with.
     pub(super) fn expression(&self) -> &str {
         match self {
