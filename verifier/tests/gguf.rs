@@ -131,8 +131,16 @@ fn a_license_given_twice_is_named_as_such() {
         .metadata("general.license", Value::string("cc-by-nc-4.0"))
         .build();
     assert_eq!(code(bytes), "GGUF_DUPLICATE_LICENSE_KEY");
-    let bytes = Builder::minimal().metadata("x", Value::U8(1)).metadata("x", Value::U8(1)).build();
-    assert_eq!(code(bytes), "GGUF_DUPLICATE_KEY");
+    let other_twice = || Builder::minimal().metadata("x", Value::U8(1)).metadata("x", Value::U8(1));
+    assert_eq!(code(other_twice().build()), "GGUF_DUPLICATE_KEY");
+    let parent_key = "general.base_model.0.name";
+    let parent_twice =
+        || other_twice().metadata(parent_key, Value::string("a")).metadata(parent_key, Value::string("b"));
+    assert_eq!(code(parent_twice().build()), "GGUF_DUPLICATE_LINEAGE_KEY");
+    let license_last = parent_twice()
+        .metadata("general.license", Value::string("mit"))
+        .metadata("general.license", Value::string("other"));
+    assert_eq!(code(license_last.build()), "GGUF_DUPLICATE_LICENSE_KEY");
 }
 
 #[test]

@@ -4,8 +4,12 @@
 
 use serde_json::{Map, Value, json};
 use verifier::evidence::{LicenseFacts, LicenseVerdict, MatchKind, Severity, Status};
-use verifier::license::{Catalog, Content, LicenseDocument, LicenseInput, Role, judge};
+use verifier::format::{FileEntry, inspect};
+use verifier::license::{
+    Catalog, Content, DigestedFile, LicenseDocument, LicenseInput, Role, judge, judge_files as judge_digested,
+};
 use weighhouse_tests::environment;
+use weighhouse_tests::gguf::{Builder, Value as Key};
 
 const DIGEST: &str = "00";
 
@@ -29,6 +33,14 @@ fn judge_documents(documents: Vec<LicenseDocument<'_>>) -> LicenseFacts {
 fn judge_card(front_matter: &str) -> LicenseFacts {
     let card = format!("---\n{front_matter}\n---\n# Model\n");
     judge_documents(vec![text("README.md", &card)])
+}
+
+/// Judges files as the pipeline does, inspection first.
+fn judge_files(files: &[(&str, Vec<u8>)]) -> LicenseFacts {
+    let entries: Vec<_> = files.iter().map(|(path, bytes)| FileEntry { path, source: bytes }).collect();
+    let digested: Vec<_> =
+        files.iter().map(|(path, bytes)| DigestedFile { path, digest: DIGEST, source: bytes }).collect();
+    judge_digested(Catalog::built_in(), &digested, &inspect(&entries))
 }
 
 /// The words of a license on SPDX's list, as the `spdx` crate holds them.
@@ -115,6 +127,21 @@ fn license_files_of_different_licenses_are_a_conflict_that_names_both() {
     assert_eq!(codes(&facts), ["LICENSE_CONFLICT"]);
     let detail = &facts.findings[0].detail;
     assert_eq!(detail, "LICENSE holds the text of Apache-2.0, while LICENSE-MODEL holds the text of MIT.");
+}
+
+#[test]
+fn a_license_or_base_model_key_given_twice_in_gguf_needs_a_person() {
+    for key in ["general.license", "general.license.link", "general.base_model.0.repo_url"] {
+        let twice = Builder::minimal().metadata(key, Key::string("mit")).metadata(key, Key::string("apache-2.0"));
+        let card = b"---\nlicense: mit\n---\n".to_vec();
+        for files in [vec![("a.gguf", twice.build())], vec![("README.md", card), ("a.gguf", twice.build())]] {
+            let facts = judge_files(&files);
+            assert_eq!((facts.concluded.as_str(), facts.verdict), ("NOASSERTION", LicenseVerdict::Review), "{key}");
+            assert_eq!(codes(&facts), ["LICENSE_SOURCE_INVALID"], "{key}");
+            assert!(facts.findings[0].detail.contains(key), "{}", facts.findings[0].detail);
+            assert_eq!(facts.findings[0].path.as_deref(), Some("a.gguf"));
+        }
+    }
 }
 
 #[test]

@@ -160,10 +160,21 @@ fn check_name(name: &str, what: &str) -> Result<(), GgufError> {
 
 fn check_unique_keys(entries: &[(String, Value)]) -> Result<(), GgufError> {
     let mut seen = HashSet::with_capacity(entries.len());
-    match entries.iter().find(|(key, _)| !seen.insert(key.as_str())) {
-        Some((key, _)) if key.starts_with("general.license") => Err(GgufError::DuplicateLicenseKey(key.clone())),
-        Some((key, _)) => Err(GgufError::DuplicateKey(key.clone())),
+    let repeated = entries.iter().map(|(key, _)| key.as_str()).filter(|key| !seen.insert(*key));
+    // A file with several is named by the one that matters most: others must not hide it.
+    match repeated.map(duplicate_key).min_by_key(|(rank, _)| *rank) {
+        Some((_, error)) => Err(error),
         None => Ok(()),
+    }
+}
+
+fn duplicate_key(key: &str) -> (u8, GgufError) {
+    if key.starts_with("general.license") {
+        (0, GgufError::DuplicateLicenseKey(key.to_owned()))
+    } else if key.starts_with("general.base_model") {
+        (1, GgufError::DuplicateLineageKey(key.to_owned()))
+    } else {
+        (2, GgufError::DuplicateKey(key.to_owned()))
     }
 }
 

@@ -16,7 +16,13 @@ const MAX_COMPARED: usize = 64;
 
 /// Judges what the files of `input` say about licenses.
 pub fn judge(catalog: &Catalog, input: &LicenseInput<'_>) -> LicenseFacts {
-    let sources = sources::read(catalog, input);
+    judge_with(catalog, input, Vec::new())
+}
+
+/// Judges `input`, given what was found wrong with sources before they became documents.
+pub(super) fn judge_with(catalog: &Catalog, input: &LicenseInput<'_>, found: Vec<Finding>) -> LicenseFacts {
+    let mut sources = sources::read(catalog, input);
+    sources.findings.extend(found);
     let conclusion = conclude(&sources);
     let mut findings = sources.findings.clone();
     findings.extend(conclusion.findings(&sources));

@@ -1,9 +1,15 @@
 //! Judging licenses from files: the same assembly for the pipeline and the offline verb.
 
 use super::catalog::Catalog;
-use super::{Content, LicenseDocument, LicenseInput, MAX_TEXT_BYTES, Role, judge};
+use super::conclude::judge_with;
+use super::{Content, LicenseDocument, LicenseInput, MAX_TEXT_BYTES, Role};
 use crate::digested_file::DigestedFile;
-use crate::evidence::{Inspection, LicenseFacts};
+use crate::evidence::{Finding, Inspection, LicenseFacts, Severity};
+
+/// Inspection's findings about keys that license judgement would have read.
+const DISPUTED_KEYS: [&str; 2] = ["GGUF_DUPLICATE_LICENSE_KEY", "GGUF_DUPLICATE_LINEAGE_KEY"];
+/// Most weight files whose disputed keys are told one by one.
+const MAX_DISPUTED: usize = 10;
 
 /// Judges `files`, reading license texts from them and weight metadata from their `inspection`.
 pub fn judge_files(catalog: &Catalog, files: &[DigestedFile<'_>], inspection: &Inspection) -> LicenseFacts {
@@ -20,7 +26,22 @@ pub fn judge_files(catalog: &Catalog, files: &[DigestedFile<'_>], inspection: &I
         documents.push(LicenseDocument { path: file.path, digest: file.digest, content });
     }
     let has_weights = inspection.files.iter().any(|file| file.weights);
-    judge(catalog, &LicenseInput { documents, has_weights, api_access: false })
+    let input = LicenseInput { documents, has_weights, api_access: false };
+    judge_with(catalog, &input, disputed_keys(inspection).collect())
+}
+
+/// A file whose keys contradict each other has no metadata that could be read; its silence must
+/// not pass for agreement with the other files.
+fn disputed_keys(inspection: &Inspection) -> impl Iterator<Item = Finding> {
+    let disputed = inspection.findings.iter().filter(|finding| DISPUTED_KEYS.contains(&finding.code.as_str()));
+    disputed.take(MAX_DISPUTED).map(|finding| {
+        let detail = format!("The file's license statement cannot be relied on: {}", finding.detail);
+        let remedy = "write the file anew with each key once";
+        Finding {
+            path: finding.path.clone(),
+            ..Finding::new("LICENSE_SOURCE_INVALID", Severity::Medium, detail, remedy)
+        }
+    })
 }
 
 fn text(file: &DigestedFile<'_>) -> Option<String> {

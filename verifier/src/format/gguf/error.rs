@@ -35,6 +35,8 @@ pub enum GgufError {
     DuplicateKey(String),
     #[error("the license key `{0}` occurs twice, so readers disagree on the license")]
     DuplicateLicenseKey(String),
+    #[error("the base model key `{0}` occurs twice, so readers disagree on the lineage")]
+    DuplicateLineageKey(String),
     #[error("`{key}` has the unknown value type {id}")]
     UnknownValueType { key: String, id: u32 },
     #[error("`{key}` has type {found} instead of {expected}")]
@@ -85,6 +87,7 @@ impl GgufError {
             Self::InvalidName { .. } => "GGUF_INVALID_NAME",
             Self::DuplicateKey(_) => "GGUF_DUPLICATE_KEY",
             Self::DuplicateLicenseKey(_) => "GGUF_DUPLICATE_LICENSE_KEY",
+            Self::DuplicateLineageKey(_) => "GGUF_DUPLICATE_LINEAGE_KEY",
             Self::UnknownValueType { .. } => "GGUF_UNKNOWN_VALUE_TYPE",
             Self::WrongValueType { .. } => "GGUF_WRONG_VALUE_TYPE",
             Self::InvalidBool { .. } => "GGUF_INVALID_BOOL",
