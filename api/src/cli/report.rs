@@ -9,10 +9,8 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
-use registry_core::{FileSpec, LicenseReport, MAX_NOTICE_BYTES, NoticeText, content_digest};
-use verifier::evidence::{LicenseFacts, LicenseStatement, LicenseVerdict};
-use verifier::license::propagation::{self, Assessment, Edge, Node};
-use verifier::license::{self, Catalog};
+use registry_core::{FileSpec, LicenseReport, MAX_NOTICE_BYTES, NoticeText};
+use verifier::license;
 use verifier::policy::Use;
 
 use super::aibom::name;
@@ -130,8 +128,7 @@ impl License {
         let specs = folder::specify(&files)?;
         let facts = license::judge_files(&catalog, &digested(&files, &specs), &inspect(&files));
         let name = name(path)?;
-        let assessment = assess(&catalog, &name, &facts, &self.stated_use()?)?;
-        let report = LicenseReport::of_files(&name, &specs, content_digest(&specs).as_str(), facts, assessment);
+        let report = LicenseReport::of_files(&catalog, &name, &specs, facts, &self.stated_use()?)?;
         let texts = if self.format == Format::Notices { texts(&report, &files, &specs)? } else { BTreeMap::new() };
         Ok(write(self.format, &report, &texts)?)
     }
@@ -143,25 +140,6 @@ impl License {
         }
         Ok(stated)
     }
-}
-
-/// What the files' licenses mean for a use; of parents only the names are known here.
-fn assess(catalog: &Catalog, name: &str, facts: &LicenseFacts, stated: &Use) -> Result<Assessment, CliError> {
-    let words = |statement: Option<&LicenseStatement>| {
-        statement.map(|found| if found.expression == "NOASSERTION" { &found.text } else { &found.expression }.clone())
-    };
-    let parents = facts.lineage.iter().map(|edge| Edge { parent: edge.parent.clone(), relation: edge.relation });
-    let node = Node {
-        id: name.to_owned(),
-        name: name.to_owned(),
-        declared: words(facts.declared.first()),
-        detected: words(facts.detected.first()),
-        concluded: (facts.verdict == LicenseVerdict::Agreed).then(|| facts.concluded.clone()),
-        parents: parents.collect(),
-        ..Node::default()
-    };
-    propagation::assess(catalog, &[node], name, &stated.intended())
-        .map_err(|error| CliError::Usage(format!("{name} cannot be judged: {error}")))
 }
 
 fn texts(

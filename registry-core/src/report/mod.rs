@@ -5,6 +5,7 @@
 //! decisions, records), each as it was on the date, and judges nothing anew. The same date and
 //! [`REPORT_SCHEMA_VERSION`] give the same bytes, for everyone who may see the same models.
 
+mod local;
 mod notices;
 mod row;
 mod stored;
@@ -12,8 +13,8 @@ mod subjects;
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
-use verifier::evidence::{LicenseFacts, LicenseVerdict};
-use verifier::license::propagation::{self, Assessment, Verdict};
+use verifier::evidence::LicenseVerdict;
+use verifier::license::propagation::{self, Verdict};
 use verifier::policy::Use;
 
 pub use notices::{MAX_NOTICE_BYTES, MAX_NOTICES_BYTES, NoticeText};
@@ -21,10 +22,9 @@ pub use notices::{MAX_NOTICE_BYTES, MAX_NOTICES_BYTES, NoticeText};
 use crate::access::Caller;
 use crate::database::{now_ms, rfc3339};
 use crate::error::{Error, Result};
-use crate::identity::{FileSpec, ModelName};
+use crate::identity::ModelName;
 use crate::model::ModelKind;
 use crate::registry::Registry;
-use row::Known;
 
 /// Version of the report's contents: raised whenever the same evidence would give other bytes.
 pub const REPORT_SCHEMA_VERSION: u32 = 1;
@@ -302,30 +302,6 @@ impl Registry {
             totals: ReportTotals::of(&rows),
             rows,
         })
-    }
-}
-
-impl LicenseReport {
-    /// The report of files that no registry holds.
-    pub fn of_files(
-        name: &str,
-        files: &[FileSpec],
-        content_digest: &str,
-        facts: LicenseFacts,
-        assessment: Assessment,
-    ) -> Self {
-        let known = Known { facts: Some(facts), assessment: Some(assessment), ..Known::default() };
-        let mut row = row::assemble(name.to_owned(), ModelKind::Model, files, known);
-        row.content_digest = Some(content_digest.to_owned());
-        let rows = vec![row];
-        Self {
-            schema_version: REPORT_SCHEMA_VERSION,
-            as_of: None,
-            scope: format!("files of {name}"),
-            environment: None,
-            totals: ReportTotals::of(&rows),
-            rows,
-        }
     }
 }
 

@@ -224,25 +224,26 @@ fn recorded(known: &Known, duty: &Obligation) -> impl Iterator<Item = Obligation
     })
 }
 
-/// The files that are what the duty asks for: the license's own text, a notice that names it.
+/// The files that are what the duty asks for.
 fn shown_by_files(known: &Known, duty: &Obligation) -> impl Iterator<Item = ObligationEvidence> {
     let statements = known.facts.iter().flat_map(|facts| facts.detected.iter().chain(&facts.declared));
     let shows = |statement: &&LicenseStatement| {
-        statement.expression == duty.license
-            && match duty.code.as_str() {
-                LICENSE_COPY => {
-                    statement.source == LicenseSource::LicenseText
-                        && matches!(statement.match_kind, Some(MatchKind::Exact | MatchKind::ExactVersion))
-                }
-                NOTICE => statement.source == LicenseSource::Notice,
-                _ => false,
-            }
+        statement.expression == duty.license && duty_shown_by(statement) == Some(duty.code.as_str())
     };
     let file = |statement: &LicenseStatement| ObligationEvidence::File {
         path: statement.path.clone(),
         sha256: statement.digest.clone(),
     };
     statements.filter(shows).map(file)
+}
+
+/// The duty that a statement's file shows as done: the license's own text, a notice that names it.
+pub(super) fn duty_shown_by(statement: &LicenseStatement) -> Option<&'static str> {
+    match (statement.source, statement.match_kind) {
+        (LicenseSource::LicenseText, Some(MatchKind::Exact | MatchKind::ExactVersion)) => Some(LICENSE_COPY),
+        (LicenseSource::Notice, _) => Some(NOTICE),
+        _ => None,
+    }
 }
 
 fn attribution(files: &[FileSpec]) -> Attribution {
