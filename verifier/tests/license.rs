@@ -3,7 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test helper fails by panicking")]
 
 use serde_json::{Map, Value, json};
-use verifier::evidence::{LicenseFacts, LicenseVerdict, MatchKind, Severity, Status};
+use verifier::evidence::{LicenseFacts, LicenseSource, LicenseVerdict, MatchKind, Severity, Status};
 use verifier::format::{FileEntry, inspect};
 use verifier::license::{
     Catalog, Content, DigestedFile, LicenseDocument, LicenseInput, Role, judge, judge_files as judge_digested,
@@ -142,6 +142,96 @@ fn a_license_or_base_model_key_given_twice_in_gguf_needs_a_person() {
             assert_eq!(facts.findings[0].path.as_deref(), Some("a.gguf"));
         }
     }
+}
+
+#[test]
+fn package_metadata_is_one_more_source_that_may_disagree() {
+    let card = ("README.md", b"---\nlicense: apache-2.0\n---\n".to_vec());
+    for (path, apache, other) in [
+        ("pyproject.toml", "[project]\nlicense = \"Apache-2.0\"", "[project]\nlicense = \"MIT\""),
+        ("package.json", r#"{"license": "Apache-2.0"}"#, r#"{"license": "MIT"}"#),
+        ("CITATION.cff", "license: Apache-2.0", "license: MIT"),
+        ("setup.cfg", "[metadata]\nlicense = Apache-2.0", "[metadata]\nlicense = MIT"),
+    ] {
+        let facts = judge_files(&[card.clone(), (path, apache.as_bytes().to_vec())]);
+        assert_eq!((facts.concluded.as_str(), facts.verdict), ("Apache-2.0", LicenseVerdict::Agreed), "{path}");
+        assert_eq!(facts.declared[1].source, LicenseSource::PackageMetadata);
+        let facts = judge_files(&[card.clone(), (path, other.as_bytes().to_vec())]);
+        assert_eq!((codes(&facts), facts.verdict), (vec!["LICENSE_CONFLICT"], LicenseVerdict::Review), "{path}");
+        let expected = format!("README.md declares Apache-2.0, while {path} declares MIT.");
+        assert_eq!(facts.findings[0].detail, expected);
+    }
+}
+
+#[test]
+fn a_whole_license_in_package_metadata_is_recognized() {
+    let mit = format!("[project]\nlicense = {{text = '''{}'''}}", spdx_text("MIT"));
+    let facts = judge_documents(vec![text("pyproject.toml", &mit)]);
+    assert_eq!(facts.declared[0].expression, "MIT", "{:?}", facts.findings);
+}
+
+#[test]
+fn a_link_to_a_license_file_that_is_not_there_needs_a_person() {
+    let card = |link: &str| format!("---\nlicense: mit\nlicense_link: {link}\n---\n").into_bytes();
+    let terms = ("terms/model.md", b"Terms".to_vec());
+    for link in ["LICENSE", "docs/LICENSE.md", "Terms/model.md"] {
+        let facts = judge_files(&[("README.md", card(link)), terms.clone()]);
+        assert_eq!((facts.concluded.as_str(), facts.verdict), ("NOASSERTION", LicenseVerdict::Review), "{link}");
+        assert_eq!(codes(&facts), ["LICENSE_LINK_BROKEN"], "{link}");
+        assert!(facts.findings[0].detail.contains(&format!("README.md points at the license in `{link}`")));
+    }
+    for link in ["terms/model.md", "./terms/model.md", "https://example.com/LICENSE", "example.com/license"] {
+        let facts = judge_files(&[("README.md", card(link)), terms.clone()]);
+        assert_eq!((facts.concluded.as_str(), facts.verdict), ("MIT", LicenseVerdict::Agreed), "{link}");
+    }
+    let package = br#"{"license": "SEE LICENSE IN LICENSE.txt"}"#.to_vec();
+    let facts = judge_files(&[("README.md", card("terms/model.md")), ("package.json", package), terms]);
+    assert_eq!(codes(&facts), ["LICENSE_LINK_BROKEN"]);
+}
+
+#[test]
+fn hostile_cards_are_findings_and_stay_small() {
+    const INVALID: &str = "LICENSE_SOURCE_INVALID";
+    const UNRESOLVED: &str = "LICENSE_UNRESOLVED";
+    let fields = |yaml: &str| format!("---\n{yaml}\n---\n");
+    let many = |words: &str, count: usize| words.repeat(count);
+    let hostile = [
+        ("10 MiB", fields(&format!("license: mit\nx: \"{}\"", many("a", 10 << 20))), INVALID),
+        ("10 MiB of license", fields(&format!("license: {}", many("a", 10 << 20))), INVALID),
+        ("a bomb", fields(&format!("a: &a [{}]\nlicense: [{}]", many("x,", 15_000), many("*a,", 15_000))), INVALID),
+        ("a mapping", fields("license: {mit: true}"), INVALID),
+        ("a mapping in a list", fields("license: [mit, {a: b}]"), INVALID),
+        ("a mapping as a name", fields("license: mit\nlicense_name: {a: b}"), INVALID),
+        ("a number", fields("license: 2.0"), UNRESOLVED),
+        ("an unknown id", fields("license: made-up-9"), UNRESOLVED),
+        ("a long id", fields(&format!("license: LicenseRef-{}", many("a", 100_000))), UNRESOLVED),
+        ("a long expression", fields(&format!("license: MIT{}", many(" OR MIT", 10_000))), UNRESOLVED),
+        ("a long name", fields(&format!("license_name: {}", many("a", 100_000))), UNRESOLVED),
+        ("lists left open", fields(&format!("license: {}", many("[", 60_000))), INVALID),
+        ("nested lists", fields(&format!("license: {}{}", many("[", 999), many("]", 999))), INVALID),
+        ("parentheses", fields(&format!("license: \"{}MIT\"", many("(", 900))), UNRESOLVED),
+        ("a list of ids", fields(&format!("license: [{}]", many("mit,", 20_000))), INVALID),
+        ("control characters", fields("license: \"mit\\0\\e[2J\""), UNRESOLVED),
+    ];
+    for (what, card, code) in &hostile {
+        let facts = judge_documents(vec![text("README.md", card)]);
+        assert_eq!((facts.concluded.as_str(), facts.verdict), ("NOASSERTION", LicenseVerdict::Review), "{what}");
+        assert!(codes(&facts).contains(code), "{what}: {:?}", facts.findings);
+        let evidence = serde_json::to_string(&facts).unwrap();
+        assert!(evidence.len() < 4096, "{what}: {} bytes", evidence.len());
+        assert!(!facts.declared.iter().any(|said| said.text.contains(char::is_control)), "{what}");
+        let facts = judge_files(&[("README.md", card.clone().into_bytes())]);
+        assert_eq!(facts.verdict, LicenseVerdict::Review, "{what}");
+    }
+}
+
+#[test]
+fn a_configuration_whose_license_is_no_text_needs_a_person() {
+    let facts = judge_documents(vec![
+        text("README.md", "---\nlicense: mit\n---\n"),
+        text("config.json", r#"{"license": ["mit", "other"]}"#),
+    ]);
+    assert_eq!((codes(&facts), facts.verdict), (vec!["LICENSE_SOURCE_INVALID"], LicenseVerdict::Review));
 }
 
 #[test]

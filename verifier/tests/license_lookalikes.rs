@@ -49,7 +49,7 @@ fn a_title_of_another_version_makes_a_text_a_changed_one() {
 fn layout_and_decoration_do_not_hide_a_license() {
     let Some(vectors) = environment::vectors() else { return };
     let gemma = fs_err::read_to_string(vectors.join("license-texts/LicenseRef-gemma-2025-03-24.txt")).unwrap();
-    let quoted: String = gemma.lines().map(|line| format!("> **{line}**\r\n")).collect();
+    let quoted = gemma.lines().map(|line| format!("> **{line}**\r\n")).collect::<Vec<_>>().concat();
     let facts = judge_text(&format!("\u{feff}{quoted}"));
     assert_eq!(facts.detected[0].match_kind, Some(MatchKind::Exact));
     let prose = "This page says how the model was made, which data went into it and how it was measured. ".repeat(10);

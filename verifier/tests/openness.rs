@@ -1,7 +1,5 @@
 //! The openness algorithm against the reference cases.
 
-#![expect(clippy::unwrap_used, reason = "a test helper fails by panicking")]
-
 use verifier::license::cases;
 use verifier::license::openness::{self, Component, OpennessInput};
 use verifier::license::{Catalog, cases::CaseError};

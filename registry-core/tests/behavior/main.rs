@@ -9,6 +9,7 @@ mod changes;
 mod gate;
 mod identity;
 mod jobs;
+mod licenses;
 mod reports;
 mod revisions;
 mod s3;

@@ -6,6 +6,8 @@ use serde::Deserialize;
 use serde::de::{Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 
+use super::yaml;
+
 /// Longest front matter that is parsed, in bytes; the Hub's largest cards stay below it.
 const MAX_FRONT_MATTER_BYTES: usize = 128 * 1024;
 /// Longest list that is kept of a field.
@@ -67,8 +69,24 @@ pub fn parse(text: &str) -> Result<Option<Card>, CardError> {
 /// Everything in the front matter of `text`, as JSON; `None` where a card has none.
 pub fn metadata(text: &str) -> Result<Option<Map<String, Value>>, CardError> {
     let Some(front_matter) = bounded_front_matter(text)? else { return Ok(None) };
-    let metadata = serde_yaml_ng::from_str::<Option<Map<String, Value>>>(front_matter);
-    metadata.map(|metadata| Some(metadata.unwrap_or_default())).map_err(|error| CardError::Invalid(error.to_string()))
+    match yaml::value(front_matter) {
+        Ok(Value::Object(metadata)) => Ok(Some(metadata)),
+        Ok(Value::Null) => Ok(Some(Map::new())),
+        Ok(_) => Err(CardError::Invalid("it is no mapping".to_owned())),
+        Err(error) => Err(CardError::Invalid(error.to_string())),
+    }
+}
+
+/// The license fields of `text` that hold a mapping where a text belongs, so that [`parse`] has
+/// to leave them out.
+pub(super) fn misshapen(text: &str) -> Vec<&'static str> {
+    let Ok(Some(metadata)) = metadata(text) else { return Vec::new() };
+    let holds_mapping = |value: &Value| match value {
+        Value::Array(values) => values.iter().any(|value| value.is_object() || value.is_array()),
+        value => value.is_object(),
+    };
+    let fields = ["license", "license_name", "license_link"].into_iter();
+    fields.filter(|field| metadata.get(*field).is_some_and(holds_mapping)).collect()
 }
 
 fn bounded_front_matter(text: &str) -> Result<Option<&str>, CardError> {

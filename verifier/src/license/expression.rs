@@ -12,6 +12,9 @@ use super::hf_ids::{self, Kind};
 /// What the SPDX specification writes where no license is asserted.
 pub(super) const NO_ASSERTION: &str = "NOASSERTION";
 
+/// Longest words, in bytes, that are read as a license; [`super::is_expression`] has the same bound.
+const MAX_WORDS_BYTES: usize = 1000;
+
 /// What a statement can mean.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Meaning {
@@ -50,6 +53,10 @@ impl Meaning {
 /// What `license` means, with the free name that cards add to `other`.
 pub(super) fn meaning_of(catalog: &Catalog, license: &str, license_name: Option<&str>) -> Meaning {
     let license = license.trim();
+    let license_name = license_name.filter(|name| name.len() <= MAX_WORDS_BYTES);
+    if license.len() > MAX_WORDS_BYTES {
+        return Meaning::Unrecognized;
+    }
     let Some(entry) = hf_ids::find(license) else {
         return standard(catalog, license)
             .or_else(|| known_name(catalog, license))

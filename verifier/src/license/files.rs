@@ -2,6 +2,7 @@
 
 use super::catalog::Catalog;
 use super::conclude::judge_with;
+use super::links;
 use super::{Content, LicenseDocument, LicenseInput, MAX_TEXT_BYTES, Role};
 use crate::digested_file::DigestedFile;
 use crate::evidence::{Finding, Inspection, LicenseFacts, Severity};
@@ -26,8 +27,10 @@ pub fn judge_files(catalog: &Catalog, files: &[DigestedFile<'_>], inspection: &I
         documents.push(LicenseDocument { path: file.path, digest: file.digest, content });
     }
     let has_weights = inspection.files.iter().any(|file| file.weights);
-    let input = LicenseInput { documents, has_weights, api_access: false };
-    judge_with(catalog, &input, disputed_keys(inspection).collect())
+    let paths: Vec<&str> = files.iter().map(|file| file.path).collect();
+    let mut found = links::broken(&documents, &paths);
+    found.extend(disputed_keys(inspection));
+    judge_with(catalog, &LicenseInput { documents, has_weights, api_access: false }, found)
 }
 
 /// A file whose keys contradict each other has no metadata that could be read; its silence must

@@ -7,6 +7,7 @@
 use serde_json::{Map, Value};
 
 use super::card::{self, Card};
+use super::yaml;
 use super::{Content, LicenseDocument, LicenseInput, Role};
 use crate::evidence::{Finding, LineageConfidence, LineageEdge, LineageSource, Relation, Severity};
 
@@ -191,7 +192,7 @@ impl Lineage {
     }
 
     fn read_merge(&mut self, document: &LicenseDocument<'_>, text: &str) {
-        let config = match serde_yaml_ng::from_str::<Value>(text) {
+        let config = match yaml::value(text) {
             Ok(config) => config,
             Err(error) => return self.cannot_read(document.path, &error),
         };
@@ -391,7 +392,7 @@ mod tests {
 
     #[test]
     fn hostile_files_are_findings_and_stay_small() {
-        let many: String = (0..1000).map(|number| format!("- model: /local/{number}\n")).collect();
+        let many = (0..1000).map(|number| format!("- model: /local/{number}\n")).collect::<Vec<_>>().concat();
         let found = lineage(vec![
             document("adapter_config.json", "{"),
             document("merge_config.yaml", "a: [&a [*a"),

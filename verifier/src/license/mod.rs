@@ -18,12 +18,16 @@ mod files;
 pub mod fingerprint;
 mod hf_ids;
 mod lineage;
+mod links;
 pub mod openness;
+mod package;
 pub mod paragraphs;
+mod phrases;
 pub mod propagation;
 pub mod record;
 mod sources;
 mod terms;
+mod yaml;
 
 use serde_json::{Map, Value};
 
@@ -83,6 +87,10 @@ pub enum Role {
     AdapterConfig,
     /// The configuration that mergekit leaves beside a merged model.
     MergeConfig,
+    /// What a packaging tool reads, such as `pyproject.toml`.
+    PackageMetadata,
+    /// A NOTICE file, with the lines that licensors ask for.
+    Notice,
 }
 
 impl Role {
@@ -99,6 +107,8 @@ impl Role {
             "mergekit_config.yml" | "mergekit_config.yaml" | "merge_config.yml" | "merge_config.yaml" => {
                 Some(Self::MergeConfig)
             }
+            "notice" | "notice.txt" | "notice.md" => Some(Self::Notice),
+            "pyproject.toml" | "package.json" | "citation.cff" | "setup.cfg" => Some(Self::PackageMetadata),
             _ if is_license => Some(Self::LicenseText),
             _ => None,
         }

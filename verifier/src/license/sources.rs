@@ -7,11 +7,15 @@ use super::card::{self, Card};
 use super::catalog::Catalog;
 use super::detect::{self, Detection, Match};
 use super::expression::{self, Meaning};
+use super::package::{self, PackageLicense};
+use super::phrases::{self, Named};
 use super::{Content, LicenseDocument, LicenseInput, Role};
 use crate::evidence::{Finding, LicenseSource, LicenseStatement, Severity};
 
 /// Longest quotation of a source, in characters.
 const MAX_QUOTE_CHARS: usize = 200;
+/// Longest license file that is read as lines which name a license, in bytes.
+const MAX_LINES_BYTES: usize = 2000;
 
 /// A statement as it is recorded, with what it can mean.
 #[derive(Debug, Clone)]
@@ -46,7 +50,9 @@ impl Sources {
             (Content::Metadata(metadata), _) => self.read_metadata(catalog, document, metadata),
             (Content::Text(text), Some(Role::ModelCard)) => self.read_card(catalog, document, text),
             (Content::Text(text), Some(Role::LicenseText)) => self.read_license_text(catalog, document, text),
+            (Content::Text(text), Some(Role::Notice)) => self.read_notice(catalog, document, text),
             (Content::Text(text), Some(Role::Config)) => self.read_config(catalog, document, text),
+            (Content::Text(text), Some(Role::PackageMetadata)) => self.read_package(catalog, document, text),
             (Content::Unreadable, Some(_)) => self.findings.push(unreadable(document.path)),
             // Lineage reads the configurations of adapters and merges.
             (Content::Text(_), Some(Role::AdapterConfig | Role::MergeConfig) | None) | (Content::Unreadable, None) => {}
@@ -60,10 +66,34 @@ impl Sources {
     fn read_card(&mut self, catalog: &Catalog, document: &LicenseDocument<'_>, text: &str) {
         self.has_card = true;
         match card::parse(text) {
-            Ok(Some(card)) => self.read_card_fields(catalog, document, &card),
+            Ok(Some(card)) => {
+                let misshapen = card::misshapen(text).into_iter();
+                self.findings.extend(misshapen.map(|field| invalid_source(document.path, &not_text(field))));
+                self.read_card_fields(catalog, document, &card);
+            }
             Ok(None) => {}
-            Err(error) => self.findings.push(invalid_source(document.path, &error)),
+            Err(error) => return self.findings.push(invalid_source(document.path, &error)),
         }
+        if self.declared.iter().all(|said| said.record.source != LicenseSource::ModelCard) {
+            self.read_prose(catalog, document, text);
+        }
+    }
+
+    /// A card whose front matter is silent may still name a license; a person has to read it.
+    fn read_prose(&mut self, catalog: &Catalog, document: &LicenseDocument<'_>, text: &str) {
+        let named = phrases::named_in(catalog, text);
+        if named.is_empty() {
+            return;
+        }
+        self.findings.push(only_in_prose(document.path));
+        self.declared.extend(named.iter().map(|one| by_phrase(catalog, document, LicenseSource::CardProse, one)));
+    }
+
+    /// Notices name the licenses of whatever is inside, so only lines about models count here.
+    fn read_notice(&mut self, catalog: &Catalog, document: &LicenseDocument<'_>, text: &str) {
+        let named = phrases::named_in(catalog, text);
+        let about_models = named.iter().filter(|one| one.words.starts_with("LicenseRef-"));
+        self.declared.extend(about_models.map(|one| by_phrase(catalog, document, LicenseSource::Notice, one)));
     }
 
     fn read_card_fields(&mut self, catalog: &Catalog, document: &LicenseDocument<'_>, card: &Card) {
@@ -96,8 +126,28 @@ impl Sources {
                 let meaning = expression::meaning_of(catalog, &license, None);
                 self.declare(document, LicenseSource::Config, &license, meaning);
             }
-            Ok(_) => {}
+            Ok(Config { license: None | Some(Value::Null) }) => {}
+            Ok(_) => self.findings.push(invalid_source(document.path, &"`license` is not a text")),
             Err(error) => self.findings.push(invalid_source(document.path, &error)),
+        }
+    }
+
+    fn read_package(&mut self, catalog: &Catalog, document: &LicenseDocument<'_>, text: &str) {
+        let source = LicenseSource::PackageMetadata;
+        match package::read(document.path, text) {
+            Ok(Some(PackageLicense::Words(words))) => {
+                self.declare(document, source, &words, expression::meaning_of(catalog, &words, None));
+            }
+            Ok(Some(PackageLicense::Text(text))) => match detect::detect(catalog, &text) {
+                Detection::License(found) => {
+                    let meaning = expression::detected(&found.id);
+                    self.declared.push(recognized(document, source, &found.id, meaning, &found));
+                }
+                _ => self.declare(document, source, &text, Meaning::Unrecognized),
+            },
+            Ok(Some(PackageLicense::File(path))) => self.declare(document, source, &path, Meaning::Elsewhere),
+            Ok(None) => {}
+            Err(reason) => self.findings.push(invalid_source(document.path, &reason)),
         }
     }
 
@@ -122,9 +172,14 @@ impl Sources {
         let source = LicenseSource::LicenseText;
         match detect::detect(catalog, text) {
             Detection::Incorporated => return,
-            Detection::License(found) | Detection::Header(found) => {
+            Detection::License(found) => {
                 let meaning = expression::detected(&found.id);
                 self.detected.push(recognized(document, source, &found.id, meaning, &found));
+            }
+            Detection::Header(found) => {
+                let meaning = expression::detected(&found.id);
+                self.detected.push(recognized(document, source, &found.id, meaning, &found));
+                return;
             }
             Detection::Part(found) => {
                 self.findings.push(text_beside(document.path, &found.id));
@@ -144,6 +199,11 @@ impl Sources {
                 let words = format!("changed from {}", found.id);
                 self.detected.push(recognized(document, source, &words, Meaning::Unrecognized, &found));
             }
+            Detection::Unknown if text.len() <= MAX_LINES_BYTES && !phrases::named_in(catalog, text).is_empty() => {
+                let named = phrases::named_in(catalog, text);
+                self.detected.extend(named.iter().map(|one| by_phrase(catalog, document, source, one)));
+                return;
+            }
             Detection::Unknown => {
                 self.findings.push(unknown_text(document.path));
                 let words = text.trim();
@@ -152,6 +212,14 @@ impl Sources {
         }
         self.has_license_text = true;
     }
+}
+
+/// A statement by words that name a license.
+fn by_phrase(catalog: &Catalog, document: &LicenseDocument<'_>, source: LicenseSource, named: &Named) -> Statement {
+    let meaning = expression::meaning_of(catalog, &named.words, None);
+    let mut said = statement(document, source, &named.words, meaning, None);
+    said.record.match_kind = Some(named.kind);
+    said
 }
 
 /// A statement by a text that was recognized.
@@ -179,13 +247,19 @@ fn statement(
         source,
         path: document.path.to_owned(),
         digest: document.digest.to_owned(),
-        text: words.chars().take(MAX_QUOTE_CHARS).collect(),
+        text: quote(words),
         expression: meaning.expression().to_owned(),
         score,
         match_kind: None,
         difference: None,
     };
     Statement { record, meaning }
+}
+
+/// The start of `words`, without characters that would act on a terminal or a page.
+fn quote(words: &str) -> String {
+    let printable = words.chars().map(|character| if character.is_control() { ' ' } else { character });
+    printable.take(MAX_QUOTE_CHARS).collect()
 }
 
 fn unreadable(path: &str) -> Finding {
@@ -198,7 +272,13 @@ fn unreadable(path: &str) -> Finding {
     .at(path)
 }
 
+fn not_text(field: &str) -> String {
+    format!("`{field}` is neither a text nor a list of texts")
+}
+
+/// `reason` may quote the file, so it is bounded.
 fn invalid_source(path: &str, reason: &dyn std::fmt::Display) -> Finding {
+    let reason = quote(&reason.to_string());
     let detail = format!("The file's license statement cannot be read: {reason}.");
     Finding::new("LICENSE_SOURCE_INVALID", Severity::Medium, detail, "correct the file").at(path)
 }
@@ -213,6 +293,11 @@ fn modified(path: &str, found: &Match) -> Finding {
     let detail = format!("The text is close to {nearest} (similarity {score:.3}) and not equal to it{paragraphs}.");
     let remedy = "compare the text with the published one; restore it, or have the change reviewed";
     Finding::new("LICENSE_TEXT_MODIFIED", Severity::High, detail, remedy).at(path)
+}
+
+fn only_in_prose(path: &str) -> Finding {
+    let remedy = "name the license in the front matter, or have a person read the card";
+    Finding::new("LICENSE_ONLY_IN_PROSE", Severity::Medium, "Only the card's prose names a license.", remedy).at(path)
 }
 
 fn text_beside(path: &str, id: &str) -> Finding {
