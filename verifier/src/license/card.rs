@@ -98,6 +98,9 @@ fn bounded_front_matter(text: &str) -> Result<Option<&str>, CardError> {
     if front_matter.len() > MAX_FRONT_MATTER_BYTES {
         return Err(CardError::TooLarge);
     }
+    if yaml::is_too_deep(front_matter) {
+        return Err(CardError::Invalid("it is nested too deep".to_owned()));
+    }
     Ok(Some(front_matter))
 }
 

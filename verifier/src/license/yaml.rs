@@ -14,8 +14,28 @@ const MAX_BYTES: usize = 8 << 20;
 /// What a value costs beside its text.
 const VALUE_BYTES: usize = 64;
 
+/// Most brackets that may be open at once; the parser refuses far fewer, after much work.
+const MAX_OPEN_BRACKETS: usize = 1000;
+
+/// Whether so many brackets are open at once that parsing `text` would take long: the scanner
+/// looks at all of them for each token. Brackets in quotes count too.
+pub(super) fn is_too_deep(text: &str) -> bool {
+    let mut open: usize = 0;
+    text.bytes().any(|byte| {
+        match byte {
+            b'[' | b'{' => open += 1,
+            b']' | b'}' => open = open.saturating_sub(1),
+            _ => {}
+        }
+        open > MAX_OPEN_BRACKETS
+    })
+}
+
 /// The one document in `text`; null where it is empty.
 pub(super) fn value(text: &str) -> Result<Value, serde_yaml_ng::Error> {
+    if is_too_deep(text) {
+        return Err(serde_yaml_ng::Error::custom(format!("more than {MAX_OPEN_BRACKETS} brackets are open at once")));
+    }
     let left = Cell::new(MAX_BYTES);
     Bounded { left: &left }.deserialize(serde_yaml_ng::Deserializer::from_str(text))
 }
@@ -113,6 +133,12 @@ mod tests {
         assert_eq!(value(document).unwrap(), expected);
         assert_eq!(value("").unwrap(), Value::Null);
         assert!(value("a: 1\na: 2").is_err());
+    }
+
+    #[test]
+    fn deep_nesting_is_refused_before_it_is_parsed() {
+        assert!(value(&"[".repeat(250_000)).unwrap_err().to_string().contains("brackets"));
+        assert!(!is_too_deep(&"[a], ".repeat(5000)));
     }
 
     #[test]
