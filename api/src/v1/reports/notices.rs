@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use registry_core::{AttributionFile, LicenseReport, MAX_NOTICE_BYTES, NoticeText, ObligationStatus, ReportRow};
+use registry_core::{
+    AttributionFile, LicenseReport, MAX_NOTICE_BYTES, NoticeText, ObligationStatus, ReportObligation, ReportRow,
+};
 
 /// Duties that a text in the bundle would fulfil.
 const TEXT_DUTIES: [&str; 2] = ["LICENSE_COPY_MISSING", "NOTICE_MISSING"];
@@ -76,13 +78,18 @@ fn missing(out: &mut String, report: &LicenseReport, texts: &BTreeMap<String, No
     let _ = writeln!(out, "\n{}", lines.join("\n"));
 }
 
+fn open_text_duties(row: &ReportRow) -> impl Iterator<Item = &ReportObligation> {
+    let open = row.obligations.iter().filter(|duty| duty.status == ObligationStatus::Open);
+    open.filter(|duty| TEXT_DUTIES.contains(&duty.code.as_str()))
+}
+
 fn missing_of(row: &ReportRow, texts: &BTreeMap<String, NoticeText>) -> Vec<String> {
     let mut lines = Vec::new();
-    if row.attribution.license_text_missing {
+    let is_owed = open_text_duties(row).any(|duty| duty.code == TEXT_DUTIES[0] && duty.license == row.license);
+    if row.attribution.license_text_missing && !is_owed {
         lines.push(format!("{}: the model's files hold no license text ({})", row.model, row.license));
     }
-    let open = row.obligations.iter().filter(|duty| duty.status == ObligationStatus::Open);
-    for duty in open.filter(|duty| TEXT_DUTIES.contains(&duty.code.as_str())) {
+    for duty in open_text_duties(row) {
         lines.push(format!("{}: {} for {}: {}", row.model, duty.code, duty.license, duty.remedy));
     }
     for file in files(row) {
