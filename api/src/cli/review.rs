@@ -83,7 +83,8 @@ pub(super) struct Component {
     #[command(flatten)]
     on: OnServer,
     /// Name in the Model Openness Framework's vocabulary, such as `training_code`
-    component: String,
+    #[arg(value_name = "COMPONENT")]
+    named: String,
     /// Where it is published
     #[arg(long)]
     location: String,
@@ -100,7 +101,7 @@ pub(super) struct Parent {
     on: OnServer,
     /// What the model was made from
     #[arg(value_name = "NAMESPACE/NAME")]
-    parent: String,
+    made_from: String,
     /// finetune, adapter, quantized, merge, distilled or trained-on-outputs
     #[arg(long, value_parser = relation)]
     relation: Relation,
@@ -175,6 +176,9 @@ fn view_text(view: &LicenseView) -> String {
         sheet.note(&format!("by {}", finding.path.join(" <- ")));
     }
     let records: Vec<Vec<String>> = view.records.iter().map(record_row).collect();
+    if records.is_empty() {
+        return sheet.into_text();
+    }
     let records = table(&["RECORD", "KIND", "BY", "COUNTS"], &records);
     format!("{}\n{records}", sheet.into_text())
 }
@@ -209,7 +213,7 @@ impl Done {
 impl Component {
     pub(super) fn run(&self) -> Result<ExitCode, CliError> {
         let body = Body::Component {
-            component: self.component.clone(),
+            component: self.named.clone(),
             license: self.license.clone(),
             location: self.location.clone(),
             sha256: self.sha256.clone(),
@@ -220,7 +224,7 @@ impl Component {
 
 impl Parent {
     pub(super) fn run(&self) -> Result<ExitCode, CliError> {
-        self.on.record(Body::Lineage { parent: self.parent.clone(), relation: self.relation }, None)
+        self.on.record(Body::Lineage { parent: self.made_from.clone(), relation: self.relation }, None)
     }
 }
 

@@ -36,6 +36,7 @@ pub(super) fn document(frame: &Frame<'_>, content: &Markup) -> Markup {
                     nav aria-label="Main" {
                         a href="/models" { "Models" }
                         a href="/licenses" { "Licenses" }
+                        a href="/reports" { "Reports" }
                         a href="/docs/" { "API" }
                     }
                     (account(frame.caller))

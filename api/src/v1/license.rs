@@ -1,10 +1,9 @@
 //! Licenses: the catalog, what is known and concluded about a revision, and what people record.
 
-use actix_web::HttpResponse;
-use actix_web::web::{Json, Path, Query};
+use actix_web::{HttpResponse, web};
 use registry_core::{Error, LicenseRecord, LicenseView, NewLicenseRecord, now_ms};
 use serde::{Deserialize, Serialize};
-use utoipa::{IntoParams, ToSchema};
+use utoipa::ToSchema;
 use verifier::license::explain::{Explained, explain};
 use verifier::license::record::Body;
 use verifier::policy::Use;
@@ -33,14 +32,14 @@ pub(crate) async fn list(state: Data, Actor(_caller): Actor) -> Answer {
 /// A license by its id or by the one name that the Hub gives it, explained in plain words.
 #[utoipa::path(get, path = "/v1/licenses/{id}", tag = "licenses", params(("id" = String, Path)),
     responses((status = 200, body = Explained), (status = 401, body = Problem), (status = 404, body = Problem)))]
-pub(crate) async fn show(state: Data, Actor(_caller): Actor, id: Path<String>) -> Answer {
+pub(crate) async fn show(state: Data, Actor(_caller): Actor, id: web::Path<String>) -> Answer {
     let rows = state.registry.settings().catalog.named(&id);
     let [row] = rows.as_slice() else { return Err(Error::NotFound(format!("license {id}")).into()) };
     Ok(HttpResponse::Ok().json(explain(row)))
 }
 
 /// Which use to judge.
-#[derive(Debug, Deserialize, IntoParams)]
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct UseParams {
     /// Default: the caller's environment.
@@ -57,8 +56,8 @@ pub(crate) struct UseParams {
 pub(crate) async fn view(
     state: Data,
     Actor(caller): Actor,
-    path: Path<RevisionPath>,
-    query: Query<UseParams>,
+    path: web::Path<RevisionPath>,
+    query: web::Query<UseParams>,
 ) -> Answer {
     let model = state.registry.find_model(&caller, &path.name()?).await?;
     let revision = state.registry.find_revision(&model, &path.revision).await?;
@@ -90,8 +89,8 @@ pub(crate) struct MakeRecord {
 pub(crate) async fn record(
     state: Data,
     Actor(caller): Actor,
-    path: Path<RevisionPath>,
-    body: Json<MakeRecord>,
+    path: web::Path<RevisionPath>,
+    body: web::Json<MakeRecord>,
 ) -> Answer {
     let body = body.into_inner();
     let model = state.registry.find_model(&caller, &path.name()?).await?;
@@ -109,7 +108,7 @@ fn end(days: u32) -> Result<i64, Error> {
 }
 
 /// A record in a path.
-#[derive(Debug, Deserialize, IntoParams)]
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[into_params(parameter_in = Path)]
 pub(crate) struct RecordPath {
     #[param(value_type = syntax::Segment)]
@@ -126,7 +125,7 @@ pub(crate) struct RecordPath {
     tag = "licenses", params(RecordPath),
     responses((status = 204), (status = 401, body = Problem), (status = 403, body = Problem),
         (status = 404, body = Problem), (status = 410, body = Problem), (status = 422, body = Problem)))]
-pub(crate) async fn end_record(state: Data, Actor(caller): Actor, path: Path<RecordPath>) -> Answer {
+pub(crate) async fn end_record(state: Data, Actor(caller): Actor, path: web::Path<RecordPath>) -> Answer {
     let name = format!("{}/{}", path.namespace, path.name).parse()?;
     let model = state.registry.find_model(&caller, &name).await?;
     let revision = state.registry.find_revision(&model, &path.revision).await?;

@@ -17,7 +17,7 @@ use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use registry_core::{Caller, Error, LicenseReport, NoticeText, Registry, ReportScope, now_ms};
 use serde::{Deserialize, Serialize};
-use utoipa::{IntoParams, ToSchema};
+use utoipa::ToSchema;
 use verifier::evidence::LicenseVerdict;
 
 use super::Data;
@@ -64,7 +64,7 @@ impl Format {
 }
 
 /// What a report is about. One of `model`, `namespace` and `token_group`, or the environment alone.
-#[derive(Debug, Clone, Default, Serialize, Deserialize, IntoParams)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
 #[serde(default)]
 pub(crate) struct ReportParams {

@@ -12,5 +12,5 @@ mod view;
 pub(crate) use lineage::{project_edges, redecide_descendants};
 pub use records::{LicenseRecord, NewLicenseRecord};
 pub use reference::NewReference;
-pub(crate) use view::Basis;
+pub(crate) use view::{Basis, duty_shown_by};
 pub use view::{LicenseView, LineageNode};

@@ -3,7 +3,9 @@
 use sea_orm::ConnectionTrait;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
-use verifier::evidence::{Evidence, LicenseFacts, LicenseStatement, LicenseVerdict, Openness, Relation};
+use verifier::evidence::{
+    Evidence, LicenseFacts, LicenseSource, LicenseStatement, LicenseVerdict, MatchKind, Openness, Relation,
+};
 use verifier::license::Catalog;
 use verifier::license::openness::{self, Release};
 use verifier::license::propagation::{self, Assessment, IntendedUse, Node, Satisfied};
@@ -231,18 +233,23 @@ fn is_multimodal(architecture: &str) -> Option<bool> {
     TEXT.contains(&plain).then_some(false)
 }
 
-/// Duties that the files themselves show as done: a license's text, a NOTICE line.
+/// Duties that the files themselves show as done.
 fn shown_by_files(facts: &LicenseFacts) -> Vec<Satisfied> {
-    use verifier::evidence::{LicenseSource, MatchKind};
     let shows = |statement: &LicenseStatement| {
-        let code = match (statement.source, statement.match_kind) {
-            (LicenseSource::LicenseText, Some(MatchKind::Exact | MatchKind::ExactVersion)) => "LICENSE_COPY_MISSING",
-            (LicenseSource::Notice, Some(MatchKind::Exact)) => "NOTICE_MISSING",
-            _ => return None,
-        };
+        let code = duty_shown_by(statement)?;
         Some(Satisfied { code: code.to_owned(), license: Some(statement.expression.clone()) })
     };
     facts.detected.iter().chain(&facts.declared).filter_map(shows).collect()
+}
+
+/// The duty that a statement's file shows as done: the license's own text, or the line that the
+/// licensor asks for in a NOTICE.
+pub(crate) fn duty_shown_by(statement: &LicenseStatement) -> Option<&'static str> {
+    match (statement.source, statement.match_kind) {
+        (LicenseSource::LicenseText, Some(MatchKind::Exact | MatchKind::ExactVersion)) => Some("LICENSE_COPY_MISSING"),
+        (LicenseSource::Notice, Some(MatchKind::Exact)) => Some("NOTICE_MISSING"),
+        _ => None,
+    }
 }
 
 fn lineage_nodes(graph: &[Ancestor]) -> Vec<LineageNode> {

@@ -9,6 +9,7 @@ use super::row::{self, Known};
 use super::{LicenseReport, REPORT_SCHEMA_VERSION, ReportTotals};
 use crate::error::{Error, Result};
 use crate::identity::{FileSpec, content_digest};
+use crate::license::duty_shown_by;
 use crate::model::ModelKind;
 
 impl LicenseReport {
@@ -44,7 +45,7 @@ fn assess(catalog: &Catalog, name: &str, facts: &LicenseFacts, stated: &Use) -> 
     };
     let parents = facts.lineage.iter().map(|edge| Edge { parent: edge.parent.clone(), relation: edge.relation });
     let satisfied = facts.detected.iter().chain(&facts.declared).filter_map(|statement| {
-        let code = row::duty_shown_by(statement)?.to_owned();
+        let code = duty_shown_by(statement)?.to_owned();
         Some(Satisfied { code, license: Some(statement.expression.clone()) })
     });
     let node = Node {

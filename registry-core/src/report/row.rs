@@ -1,6 +1,6 @@
 //! One row, from what was known: pure, so that local files get the same report as stored ones.
 
-use verifier::evidence::{LicenseFacts, LicenseSource, LicenseStatement, MatchKind};
+use verifier::evidence::{LicenseFacts, LicenseStatement};
 use verifier::license::propagation::{Assessment, Finding, Obligation, Weight};
 use verifier::license::record::{Body, Record};
 
@@ -11,14 +11,13 @@ use super::{
 use crate::database::rfc3339;
 use crate::gate::Decision;
 use crate::identity::FileSpec;
+use crate::license::duty_shown_by;
 use crate::model::ModelKind;
 
 /// What the SPDX specification writes where no license is asserted.
 pub(super) const NO_ASSERTION: &str = "NOASSERTION";
 /// The duty to hand over the license's text.
 const LICENSE_COPY: &str = "LICENSE_COPY_MISSING";
-/// The duty to hand over the publisher's notice.
-const NOTICE: &str = "NOTICE_MISSING";
 
 /// What was known about one content.
 #[derive(Debug, Default)]
@@ -235,15 +234,6 @@ fn shown_by_files(known: &Known, duty: &Obligation) -> impl Iterator<Item = Obli
         sha256: statement.digest.clone(),
     };
     statements.filter(shows).map(file)
-}
-
-/// The duty that a statement's file shows as done: the license's own text, a notice that names it.
-pub(super) fn duty_shown_by(statement: &LicenseStatement) -> Option<&'static str> {
-    match (statement.source, statement.match_kind) {
-        (LicenseSource::LicenseText, Some(MatchKind::Exact | MatchKind::ExactVersion)) => Some(LICENSE_COPY),
-        (LicenseSource::Notice, _) => Some(NOTICE),
-        _ => None,
-    }
 }
 
 fn attribution(files: &[FileSpec]) -> Attribution {
