@@ -159,7 +159,8 @@ describe('signing in', () => {
 });
 
 describe('every page', () => {
-  const paths = ['/models', '/models/acme/tiny', '/models/acme/broken', '/sign-in', '/models/acme/none'];
+  const paths = ['/models', '/models/acme/tiny', '/models/acme/broken', '/sign-in', '/models/acme/none',
+    '/licenses', '/licenses/LicenseRef-llama3.1', '/reports'];
 
   for (const colorScheme of ['light', 'dark']) {
     for (const path of paths) {

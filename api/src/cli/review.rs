@@ -51,7 +51,7 @@ pub(super) struct Conclude {
     reason: String,
     /// Days until the question is open again
     #[arg(long, value_name = "DAYS")]
-    expires_in_days: Option<u32>,
+    expires_in_days: Option<u64>,
 }
 
 #[derive(Debug, Args)]
@@ -125,7 +125,7 @@ impl OnServer {
         model_path(&self.model.model, &[&revision, rest].concat())
     }
 
-    fn record(&self, body: Body, expires_in_days: Option<u32>) -> Result<ExitCode, CliError> {
+    fn record(&self, body: Body, expires_in_days: Option<u64>) -> Result<ExitCode, CliError> {
         let made: LicenseRecord = super::serve::runtime()?.block_on(async {
             let client = Client::new(&self.remote)?;
             client.create(&self.path(&["records"]), &MakeRecord { body, expires_in_days }).await

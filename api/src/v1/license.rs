@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use verifier::license::explain::{Explained, explain};
 use verifier::license::record::Body;
+use verifier::number::optional_whole_number;
 use verifier::policy::Use;
 
 use super::{Data, RevisionPath, syntax};
@@ -73,9 +74,9 @@ pub(crate) struct MakeRecord {
     #[serde(flatten)]
     pub(crate) body: Body,
     /// Days until it ends; without it there is no end.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "optional_whole_number")]
     #[schema(minimum = 1, maximum = 36500)]
-    pub(crate) expires_in_days: Option<u32>,
+    pub(crate) expires_in_days: Option<u64>,
 }
 
 /// Records a conclusion, an approval, a duty that was done, a component or a parent.
@@ -100,11 +101,12 @@ pub(crate) async fn record(
     Ok(HttpResponse::Created().json(made))
 }
 
-fn end(days: u32) -> Result<i64, Error> {
-    if !(1..=36_500).contains(&days) {
-        return Err(Error::invalid("expires_in_days", "must be between 1 and 36500"));
-    }
-    Ok(now_ms() + i64::from(days) * 86_400_000)
+fn end(days: u64) -> Result<i64, Error> {
+    let milliseconds = i64::try_from(days).ok().filter(|days| (1..=36_500).contains(days));
+    let milliseconds = milliseconds.map(|days| days * 86_400_000);
+    milliseconds
+        .map(|end| now_ms() + end)
+        .ok_or_else(|| Error::invalid("expires_in_days", "must be between 1 and 36500"))
 }
 
 /// A record in a path.

@@ -97,12 +97,21 @@ fn put_row(licenses: &mut Vec<License>, row: Value) -> Result<(), String> {
         None => Value::Object(serde_json::Map::new()),
     };
     merge(&mut whole, row);
-    let license: License = serde_json::from_value(whole).map_err(|error| format!("{id}: {error}"))?;
+    let license: License = serde_json::from_value(whole.clone()).map_err(|error| format!("{id}: {error}"))?;
+    check_known(&id, &whole, &license)?;
     match known {
         Some(place) => *place = license,
         None => licenses.push(license),
     }
     Ok(())
+}
+
+/// A misspelled field must not silently be no change.
+fn check_known(id: &str, row: &Value, license: &License) -> Result<(), String> {
+    let read = serde_json::to_value(license).map_err(|error| error.to_string())?;
+    let mut fields = row.as_object().into_iter().flat_map(serde_json::Map::keys);
+    let unknown = fields.find(|field| read.get(field.as_str()).is_none());
+    unknown.map_or(Ok(()), |field| Err(format!("{id}: unknown field `{field}`")))
 }
 
 /// RFC 7396, but for null, which stays a value: the rows' fields are optional by null.

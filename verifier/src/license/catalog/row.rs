@@ -6,7 +6,6 @@ use utoipa::ToSchema;
 /// One license: what it allows, asks and ends at, where each fact was read and how surely.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[schema(as = CatalogLicense)]
-#[serde(deny_unknown_fields)]
 pub struct License {
     /// SPDX id, `LicenseRef-…` or `AdditionRef-…`.
     pub id: String,
