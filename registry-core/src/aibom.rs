@@ -3,10 +3,13 @@
 use serde_json::Map;
 use verifier::aibom::{self, Ancestor, File, Subject, Terms};
 use verifier::evidence::{Evidence, Inspection, LicenseFacts};
+use verifier::license::propagation::Assessment;
+use verifier::policy::Use;
 
 use crate::access::Caller;
 use crate::error::{Error, Result};
 use crate::identity::ModelName;
+use crate::license::LicenseView;
 use crate::model::ModelInfo;
 use crate::registry::Registry;
 use crate::revision::{MAIN_BRANCH, Revision};
@@ -26,12 +29,21 @@ impl Registry {
         download_location: String,
     ) -> Result<Subject> {
         let judged = self.judged(revision).await?;
-        let license = judged.license.ok_or_else(|| {
+        let mut license = judged.license.ok_or_else(|| {
             let what = format!("the license of {}@{}", model.name, revision.commit);
             Error::CannotDecide(what, "it is not known yet; ask again when its license stage is done".to_owned())
         })?;
         let card = self.model_card(revision).await?.unwrap_or_else(Map::new);
         let mut ancestors = aibom::ancestors(&license, &card);
+        let people = self.license_view(model, revision, caller.environment(), &Use::default()).await?;
+        add_recorded_parents(&mut ancestors, &people);
+        license.openness = people.openness;
+        // What people concluded counts over what the files leave open.
+        if let Some(conclusion) = people.conclusion {
+            license.concluded = conclusion.expression;
+        }
+        let mut terms = Terms::of(&self.settings.catalog, &license);
+        add_inherited_duties(&mut terms, &people.assessment);
         for ancestor in &mut ancestors {
             ancestor.license = self.license_of(caller, ancestor).await?;
         }
@@ -51,7 +63,7 @@ impl Registry {
             download_location: Some(download_location),
             files: files.map(file).collect(),
             inspection: judged.inspection,
-            terms: Terms::of(&self.settings.catalog, &license),
+            terms,
             license,
             card,
             ancestors,
@@ -83,6 +95,23 @@ impl Registry {
             Err(Error::NotFound(_) | Error::Gone(_)) => Ok(None),
             Err(error) => Err(error),
         }
+    }
+}
+
+fn add_recorded_parents(ancestors: &mut Vec<Ancestor>, people: &LicenseView) {
+    for parent in people.lineage.first().into_iter().flat_map(|own| &own.parents) {
+        if !ancestors.iter().any(|known| known.name == parent.name && known.relation == parent.relation) {
+            let (name, relation) = (parent.name.clone(), parent.relation);
+            ancestors.push(Ancestor { name, relation, license: None, content_digest: None });
+        }
+    }
+}
+
+/// Duties that come from what the model was made from, beside those of its own license.
+fn add_inherited_duties(terms: &mut Terms, assessment: &Assessment) {
+    for duty in &assessment.obligations {
+        let state = if duty.satisfied { "done" } else { "open" };
+        terms.obligations.push(format!("{} by {} ({state}): {}", duty.code, duty.license, duty.clause));
     }
 }
 

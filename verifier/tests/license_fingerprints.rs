@@ -11,6 +11,7 @@ use std::path::Path;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
+use verifier::license::Catalog;
 use verifier::license::fingerprint::{self, Fingerprint, NormalizedText};
 use verifier::license::paragraphs::{self, ParagraphHashes};
 use weighhouse_tests::environment;
@@ -82,6 +83,18 @@ fn document(texts: &[Text]) -> String {
     let mut json = serde_json::to_string_pretty(&document).unwrap();
     json.push('\n');
     json
+}
+
+#[test]
+fn the_catalog_knows_use_policies_by_the_digests_of_their_texts() {
+    let committed: serde_json::Value = serde_json::from_str(&fs_err::read_to_string(COMMITTED).unwrap()).unwrap();
+    let entries: Vec<Fingerprint> = serde_json::from_value(committed["fingerprints"].clone()).unwrap();
+    let policies: Vec<_> = entries.iter().filter(|entry| entry.kind == "use-policy").collect();
+    assert_eq!(policies.len(), 6);
+    for policy in policies {
+        let row = Catalog::built_in().find(&policy.id).unwrap();
+        assert_eq!(row.incorporated_documents[0].sha256.as_deref(), Some(policy.sha256.as_str()), "{}", policy.id);
+    }
 }
 
 #[test]

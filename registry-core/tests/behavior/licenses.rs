@@ -155,6 +155,17 @@ on_both_databases! {
         assert_eq!((openness.access_class.as_str(), openness.osaid.as_str()), ("fully-open", "conformant"));
     }
 
+    async fn a_bill_of_materials_says_what_people_concluded_and_recorded(world: World) {
+        let of = world.card("acme/tiny", Visibility::Internal, UNCLEAR).await;
+        world.record_by(&world.admin, &of, conclusion("MIT")).await.unwrap();
+        let made = Body::Lineage { parent: "acme/base".into(), relation: Relation::Finetune };
+        world.record_by(&world.admin, &of, made).await.unwrap();
+        let place = "https://registry.example.org".to_owned();
+        let subject = world.registry.aibom_subject(&world.admin, &of.0, &of.1, place).await.unwrap();
+        assert_eq!(subject.license.concluded, "MIT");
+        assert_eq!(subject.ancestors[0].name, "acme/base");
+    }
+
     async fn records_are_bounded_checked_and_for_maintainers(world: World) {
         let of = world.card("acme/tiny", Visibility::Internal, UNCLEAR).await;
         let writer = world.member("wri", "acme", Role::Writer).await;
