@@ -234,7 +234,7 @@ impl Registry {
         let stages = self.stages_in(txn, revision).await?;
         let max_age = self.gate.policy.environment(environment).ok().and_then(|data| data.evidence_max_age_days);
         let max_age_ms = max_age.map(|days| i64::from(days) * DAY_MS);
-        let basis = self.license_basis(txn, model, revision).await?;
+        let basis = self.basis_of(txn, model, revision, &stages).await?;
         let judged = self.judge_use(txn, model, &basis, environment, &complete.intended(), now).await?;
         let input = PolicyInput {
             schema_version: 1,

@@ -8,6 +8,8 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use utoipa::ToSchema;
 
+use crate::license::NO_ASSERTION;
+
 /// Version written into every evidence document of this release.
 pub const SCHEMA_VERSION: u32 = 1;
 
@@ -363,6 +365,13 @@ pub struct LicenseStatement {
     /// What a changed text has changed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub difference: Option<TextDifference>,
+}
+
+impl LicenseStatement {
+    /// The expression the words stand for, or the words where they stand for none.
+    pub fn words(&self) -> &str {
+        if self.expression == NO_ASSERTION { &self.text } else { &self.expression }
+    }
 }
 
 /// How a concluded license came about.

@@ -1,4 +1,4 @@
-//! Whole numbers as JSON writes them.
+//! Whole numbers as people and JSON write them.
 //!
 //! To JSON Schema, and to programs that know only floating point, `1.0` is the integer 1.
 //! Published schemas say `integer`, so what is read accepts both spellings.
@@ -7,6 +7,19 @@ use serde::{Deserialize, Deserializer, de};
 
 /// 2 to the power of 64, the first number that is too large.
 const END: f64 = 18_446_744_073_709_551_616.0;
+
+/// A count with commas between thousands.
+pub fn grouped(count: u64) -> String {
+    let digits = count.to_string();
+    let mut text = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
 
 /// Reads a number of 0 or more without a fraction; for `deserialize_with`.
 pub fn whole_number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {

@@ -1,5 +1,7 @@
 //! Numbers as people read them.
 
+pub(super) use verifier::number::grouped;
+
 use super::output::CliError;
 
 /// Bytes in decimal units, as disks are sold and networks are rated.
@@ -23,19 +25,6 @@ fn scaled(count: u64, units: &[&str]) -> Option<String> {
         unit = Some(name);
     }
     unit.map(|unit| format!("{}.{} {unit}", tenths / 10, tenths % 10))
-}
-
-/// A count with commas between thousands.
-pub(super) fn grouped(count: u64) -> String {
-    let digits = count.to_string();
-    let mut text = String::new();
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
 }
 
 /// `count` with the right form of a noun whose plural ends in `s`.

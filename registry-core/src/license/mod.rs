@@ -11,6 +11,7 @@ mod view;
 
 pub(crate) use lineage::{project_edges, redecide_descendants};
 pub use records::{LicenseRecord, NewLicenseRecord};
+pub(crate) use records::{MAX_RECORDS, record};
 pub use reference::NewReference;
-pub(crate) use view::{Basis, duty_shown_by};
+pub(crate) use view::{Basis, duty_shown_by, facts_digest_of};
 pub use view::{LicenseView, LineageNode};

@@ -24,7 +24,7 @@ use crate::registry::Registry;
 use crate::revision::Revision;
 
 /// Most records of one model that count or counted.
-const MAX_RECORDS: u64 = 5000;
+pub(crate) const MAX_RECORDS: u64 = 5000;
 /// Longest text of a record, in characters.
 const MAX_TEXT_CHARS: usize = 2000;
 
@@ -255,7 +255,8 @@ pub(super) async fn records_of(connection: &impl ConnectionTrait, model_id: &str
     rows.into_iter().map(record).collect()
 }
 
-fn record(row: license_record::Model) -> Result<Record> {
+/// A stored record.
+pub(crate) fn record(row: license_record::Model) -> Result<Record> {
     Ok(Record {
         id: row.id,
         body: serde_json::from_str(&row.document)?,

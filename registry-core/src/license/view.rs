@@ -4,7 +4,7 @@ use sea_orm::ConnectionTrait;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use verifier::evidence::{
-    Evidence, LicenseFacts, LicenseSource, LicenseStatement, LicenseVerdict, MatchKind, Openness, Relation,
+    Evidence, Inspection, LicenseFacts, LicenseSource, LicenseStatement, LicenseVerdict, MatchKind, Openness, Relation,
 };
 use verifier::license::Catalog;
 use verifier::license::openness::{self, Release};
@@ -16,12 +16,14 @@ use super::lineage::{self, Ancestor};
 use super::records::{LicenseRecord, records_of};
 use crate::database::now_ms;
 use crate::error::{Error, Result};
+use crate::identity::FileSpec;
 use crate::model::{ModelInfo, ModelKind};
+use crate::pipeline::StageView;
 use crate::registry::Registry;
 use crate::revision::{Revision, files_of};
 
 /// What a revision's files and people say of its license, before any use is judged.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Basis {
     /// None until the license stage is done.
     pub(crate) facts: Option<LicenseFacts>,
@@ -114,33 +116,38 @@ impl Registry {
         model: &ModelInfo,
         revision: &Revision,
     ) -> Result<Basis> {
-        let mut basis = Basis {
-            facts: None,
-            facts_digest: String::new(),
-            records: records_of(connection, &model.id).await?,
-            multimodal: None,
-            has_weights: false,
-            has_card: false,
+        let stages = self.stages_in(connection, revision).await?;
+        self.basis_of(connection, model, revision, &stages).await
+    }
+
+    /// The same from stages that were read already.
+    pub(crate) async fn basis_of(
+        &self,
+        connection: &impl ConnectionTrait,
+        model: &ModelInfo,
+        revision: &Revision,
+        stages: &[StageView],
+    ) -> Result<Basis> {
+        let facts = stages.iter().find_map(|view| match &view.evidence {
+            Some(Evidence::License(facts)) => Some(facts.clone()),
+            _ => None,
+        });
+        let found = stages.iter().find_map(|view| match &view.evidence {
+            Some(Evidence::Inspect(found)) => Some(found),
+            _ => None,
+        });
+        let facts_digest = match &facts {
+            Some(facts) => facts_digest_of(facts, found, &files_of(connection, &revision.id).await?),
+            None => String::new(),
         };
-        let mut weights = Vec::new();
-        for stage in self.stages_in(connection, revision).await? {
-            match stage.evidence {
-                Some(Evidence::License(facts)) => basis.facts = Some(facts),
-                Some(Evidence::Inspect(found)) => {
-                    weights = found.files.iter().filter(|file| file.weights).map(|file| file.path.clone()).collect();
-                    basis.multimodal = found.architecture.as_deref().and_then(is_multimodal);
-                    basis.has_weights = !weights.is_empty();
-                    basis.has_card = found.files.iter().any(|file| file.format == "model_card");
-                }
-                _ => {}
-            }
-        }
-        if let Some(facts) = &basis.facts {
-            let files = files_of(connection, &revision.id).await?;
-            let held = files.iter().filter(|file| weights.contains(&file.path));
-            basis.facts_digest = record::facts_digest(facts, held.map(|file| (&*file.path, file.sha256.as_str())));
-        }
-        Ok(basis)
+        Ok(Basis {
+            facts,
+            facts_digest,
+            records: records_of(connection, &model.id).await?,
+            multimodal: found.and_then(|found| is_multimodal(found.architecture.as_deref()?)),
+            has_weights: found.is_some_and(|found| found.files.iter().any(|file| file.weights)),
+            has_card: found.is_some_and(|found| found.files.iter().any(|file| file.format == "model_card")),
+        })
     }
 
     /// Judges a use of a revision under everything it was made from.
@@ -166,6 +173,11 @@ impl Registry {
 }
 
 impl Basis {
+    /// Facts that no registry holds: nobody recorded anything about them.
+    pub(crate) fn of_files(facts: LicenseFacts) -> Self {
+        Self { facts: Some(facts), ..Self::default() }
+    }
+
     pub(crate) fn standing(&self, at: i64, people: usize) -> Standing {
         record::standing(&self.records, &self.facts_digest, at, people)
     }
@@ -175,15 +187,12 @@ impl Basis {
     }
 
     /// The model as a node of a graph, under the name that its child writes.
-    pub(super) fn node(&self, name: &str, at: i64, people: usize) -> Node {
+    pub(crate) fn node(&self, name: &str, at: i64, people: usize) -> Node {
         let standing = self.standing(at, people);
         let parents = lineage::edges(self.facts.as_ref(), &standing.parents);
         let mut satisfied = standing.satisfied;
         satisfied.extend(self.facts.iter().flat_map(shown_by_files));
-        let words = |statement: Option<&LicenseStatement>| {
-            statement
-                .map(|found| if found.expression == "NOASSERTION" { &found.text } else { &found.expression }.clone())
-        };
+        let words = |statement: Option<&LicenseStatement>| statement.map(|found| found.words().to_owned());
         let agreed = self.facts.as_ref().filter(|facts| facts.verdict == LicenseVerdict::Agreed);
         Node {
             id: name.to_owned(),
@@ -216,6 +225,15 @@ impl Basis {
             api_access: standing.api_access || self.is_open_access(),
         }
     }
+}
+
+/// What a record is made from: see [`record::facts_digest`].
+pub(crate) fn facts_digest_of(facts: &LicenseFacts, found: Option<&Inspection>, files: &[FileSpec]) -> String {
+    let holds_weights = |file: &&FileSpec| {
+        found.is_some_and(|found| found.files.iter().any(|seen| seen.weights && seen.path == file.path))
+    };
+    let held = files.iter().filter(holds_weights);
+    record::facts_digest(facts, held.map(|file| (&*file.path, file.sha256.as_str())))
 }
 
 /// Whether an architecture takes or gives more than text; none where its name does not tell.

@@ -1,15 +1,15 @@
 //! The report of files that no registry holds.
 
-use verifier::evidence::{LicenseFacts, LicenseStatement, LicenseVerdict};
+use verifier::evidence::LicenseFacts;
 use verifier::license::Catalog;
-use verifier::license::propagation::{self, Assessment, Edge, Node, Satisfied};
+use verifier::license::propagation::{self, Assessment};
 use verifier::policy::Use;
 
 use super::row::{self, Known};
 use super::{LicenseReport, REPORT_SCHEMA_VERSION, ReportTotals};
 use crate::error::{Error, Result};
 use crate::identity::{FileSpec, content_digest};
-use crate::license::duty_shown_by;
+use crate::license::Basis;
 use crate::model::ModelKind;
 
 impl LicenseReport {
@@ -39,25 +39,7 @@ impl LicenseReport {
 }
 
 fn assess(catalog: &Catalog, name: &str, facts: &LicenseFacts, stated: &Use) -> Result<Assessment> {
-    let words = |statement: Option<&LicenseStatement>| {
-        statement
-            .map(|found| if found.expression == row::NO_ASSERTION { &found.text } else { &found.expression }.clone())
-    };
-    let parents = facts.lineage.iter().map(|edge| Edge { parent: edge.parent.clone(), relation: edge.relation });
-    let satisfied = facts.detected.iter().chain(&facts.declared).filter_map(|statement| {
-        let code = duty_shown_by(statement)?.to_owned();
-        Some(Satisfied { code, license: Some(statement.expression.clone()) })
-    });
-    let node = Node {
-        id: name.to_owned(),
-        name: name.to_owned(),
-        declared: words(facts.declared.first()),
-        detected: words(facts.detected.first()),
-        concluded: (facts.verdict == LicenseVerdict::Agreed).then(|| facts.concluded.clone()),
-        parents: parents.collect(),
-        satisfied: satisfied.collect(),
-        ..Node::default()
-    };
+    let node = Basis::of_files(facts.clone()).node(name, 0, 1);
     let assessment = propagation::assess(catalog, &[node], name, &stated.intended());
     assessment.map_err(|error| Error::CannotDecide(name.to_owned(), error.to_string()))
 }

@@ -14,6 +14,7 @@ mod subjects;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use verifier::evidence::LicenseVerdict;
+use verifier::license::NO_ASSERTION;
 use verifier::license::propagation::{self, Verdict};
 use verifier::policy::Use;
 
@@ -314,7 +315,7 @@ impl ReportTotals {
                 Some(_) => totals.denied += 1,
                 None => totals.undecided += 1,
             }
-            totals.without_license += usize::from(row.license == row::NO_ASSERTION);
+            totals.without_license += usize::from(row.license == NO_ASSERTION);
             let open = row.obligations.iter().filter(|duty| duty.status == ObligationStatus::Open).count();
             totals.open_obligations += open;
             totals.satisfied_obligations += row.obligations.len() - open;

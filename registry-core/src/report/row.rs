@@ -1,6 +1,7 @@
 //! One row, from what was known: pure, so that local files get the same report as stored ones.
 
 use verifier::evidence::{LicenseFacts, LicenseStatement};
+use verifier::license::NO_ASSERTION;
 use verifier::license::propagation::{Assessment, Finding, Obligation, Weight};
 use verifier::license::record::{Body, Record};
 
@@ -14,8 +15,6 @@ use crate::identity::FileSpec;
 use crate::license::duty_shown_by;
 use crate::model::ModelKind;
 
-/// What the SPDX specification writes where no license is asserted.
-pub(super) const NO_ASSERTION: &str = "NOASSERTION";
 /// The duty to hand over the license's text.
 const LICENSE_COPY: &str = "LICENSE_COPY_MISSING";
 

@@ -1,8 +1,8 @@
 //! What was stored about one model's content by a date, and nothing that came later.
 
 use sea_orm::{ConnectionTrait, EntityTrait};
-use verifier::evidence::{Evidence, Stage};
-use verifier::license::record::{Record, facts_digest};
+use verifier::evidence::{Evidence, Inspection, Stage};
+use verifier::license::record::Record;
 use verifier::policy::PolicyData;
 
 use super::ReportRow;
@@ -13,11 +13,10 @@ use crate::entity::{decision, evidence, license_record, policy_version};
 use crate::error::{Error, Result};
 use crate::gate::Decision;
 use crate::identity::FileSpec;
+use crate::license::{MAX_RECORDS, facts_digest_of, record};
 use crate::registry::Registry;
 use crate::revision::{Revision, files_of};
 
-/// Most records of one model that are read.
-const MAX_RECORDS: i64 = 5000;
 /// Most decisions about one content in one environment that are looked through.
 const MAX_DECISIONS: i64 = 200;
 /// For the assumed use, and in agreement with the records.
@@ -57,9 +56,8 @@ impl Registry {
         }
         known.records = self.records_at(&revision.model_id, as_of).await?;
         if let Some(facts) = known.facts.as_ref().filter(|_| !known.records.is_empty()) {
-            let weights = self.weights_at(revision, as_of).await?;
-            let held = files.iter().filter(|file| weights.contains(&file.path));
-            known.facts_digest = facts_digest(facts, held.map(|file| (&*file.path, file.sha256.as_str())));
+            let found = self.inspection_at(revision, as_of).await?;
+            known.facts_digest = facts_digest_of(facts, found.as_ref(), files);
         }
         if let Some((row, decision)) = self.decision_at(revision, environment, &known).await? {
             known.decision_ended = row.valid_until.is_some_and(|end| end <= as_of);
@@ -78,17 +76,17 @@ impl Registry {
         row.map(|row| Ok((row.evidence_key, serde_json::from_str(&row.document)?))).transpose()
     }
 
-    async fn weights_at(&self, revision: &Revision, as_of: i64) -> Result<Vec<String>> {
-        let Some((_, Evidence::Inspect(found))) = self.evidence_at(revision, Stage::Inspect, as_of).await? else {
-            return Ok(Vec::new());
-        };
-        Ok(found.files.into_iter().filter(|file| file.weights).map(|file| file.path).collect())
+    async fn inspection_at(&self, revision: &Revision, as_of: i64) -> Result<Option<Inspection>> {
+        match self.evidence_at(revision, Stage::Inspect, as_of).await? {
+            Some((_, Evidence::Inspect(found))) => Ok(Some(found)),
+            _ => Ok(None),
+        }
     }
 
     /// Records that had been made, oldest first.
     async fn records_at(&self, model_id: &str, as_of: i64) -> Result<Vec<Record>> {
         let query = "SELECT * FROM license_record WHERE model_id = ? AND recorded_at <= ? ORDER BY id LIMIT ?";
-        let values = vec![model_id.into(), as_of.into(), MAX_RECORDS.into()];
+        let values = vec![model_id.into(), as_of.into(), i64::try_from(MAX_RECORDS).unwrap_or(i64::MAX).into()];
         let rows = license_record::Entity::find().from_raw_sql(sql(&self.db, query, values)).all(&self.db).await?;
         rows.into_iter().map(record).collect()
     }
@@ -138,16 +136,4 @@ impl Registry {
         let data: PolicyData = serde_json::from_str(&row.data)?;
         Ok(data.environments.get(environment).map(|data| data.default_use.digest()))
     }
-}
-
-fn record(row: license_record::Model) -> Result<Record> {
-    Ok(Record {
-        id: row.id,
-        body: serde_json::from_str(&row.document)?,
-        facts_digest: row.facts_digest,
-        recorded_by: row.recorded_by,
-        recorded_at: row.recorded_at,
-        expires_at: row.expires_at,
-        ended_at: row.ended_at,
-    })
 }

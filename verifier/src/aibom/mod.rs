@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::evidence::{Inspection, LicenseFacts, Relation};
+use crate::license::NO_ASSERTION;
 use crate::license::card;
 
 pub use check::check_spdx;
@@ -36,8 +37,6 @@ pub const MAX_FILES: usize = 10_000;
 const MAX_LIST: usize = 64;
 /// Longest text that is taken over, in characters.
 const MAX_CHARACTERS: usize = 500;
-/// How both formats say that nothing is asserted.
-const NO_ASSERTION: &str = "NOASSERTION";
 /// The program that all documents name as their author.
 const TOOL: &str = "weighhouse";
 const TOOL_VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -4,7 +4,7 @@ use super::LicenseInput;
 use super::catalog::Catalog;
 use super::expression::{Meaning, NO_ASSERTION};
 use super::lineage;
-use super::openness::{self, Component, DataInformation, OpennessInput};
+use super::openness::{self, DataInformation, Release};
 use super::sources::{self, Sources, Statement};
 use super::terms::{self, State, Terms};
 use crate::evidence::{Finding, LicenseFacts, LicenseStatement, LicenseVerdict, SCHEMA_VERSION, Severity};
@@ -40,7 +40,7 @@ pub(super) fn judge_with(catalog: &Catalog, input: &LicenseInput<'_>, found: Vec
     LicenseFacts {
         schema_version: SCHEMA_VERSION,
         verdict: verdict(&conclusion, &findings),
-        openness: openness::assess(catalog, &release(input, &sources, &concluded)),
+        openness: openness::assess(catalog, &release(input, &sources, &concluded).input()),
         declared: records(sources.declared),
         detected: records(sources.detected),
         license_class: terms.class.map(str::to_owned),
@@ -173,8 +173,7 @@ fn more_conflicts(count: usize) -> Option<Finding> {
 fn conflict(left: &LicenseStatement, right: &LicenseStatement) -> Finding {
     let says = |statement: &LicenseStatement| {
         let verb = if statement.score.is_some() { "holds the text of" } else { "declares" };
-        let license = if statement.expression == NO_ASSERTION { &statement.text } else { &statement.expression };
-        format!("{} {verb} {license}", statement.path)
+        format!("{} {verb} {}", statement.path, statement.words())
     };
     let detail = format!("{}, while {}.", says(left), says(right));
     Finding::new(
@@ -242,21 +241,15 @@ fn verdict(conclusion: &Conclusion, findings: &[Finding]) -> LicenseVerdict {
     }
 }
 
-/// The components that the revision's own files show. Code, data and papers live elsewhere,
-/// so a revision alone never reaches a class of the framework.
-fn release(input: &LicenseInput<'_>, sources: &Sources, concluded: &str) -> OpennessInput {
-    let license = Some(concluded);
-    let mut components = Vec::new();
-    if input.has_weights {
-        components.push(Component::present("params_final", license));
-    }
-    if sources.has_card {
-        components.push(Component::present("model_card", license));
-    }
-    OpennessInput {
-        api_access: input.api_access || sources.api_access,
+/// What the revision's own files show.
+fn release<'a>(input: &LicenseInput<'_>, sources: &Sources, concluded: &'a str) -> Release<'a> {
+    Release {
+        has_weights: input.has_weights,
+        has_card: sources.has_card,
+        concluded: Some(concluded),
+        components: &[],
         data_information: DataInformation::None,
-        components,
+        api_access: input.api_access || sources.api_access,
     }
 }
 

@@ -7,6 +7,7 @@ use utoipa::ToSchema;
 use super::catalog::{
     Acceptance, CommercialUse, License, PatentGrant, Propagation, Threshold, ThresholdEffect, TrainOther,
 };
+use crate::number::grouped;
 
 /// A license for people and for machines.
 #[derive(Debug, Clone, Serialize, ToSchema)]
@@ -180,19 +181,6 @@ fn knowledge(license: &License) -> Vec<String> {
     sentences.extend(license.sources.iter().map(|source| format!("Source: {source}.")));
     sentences.extend(license.notes.as_ref().map(|notes| format!("Notes: {notes}.")));
     sentences
-}
-
-/// `700000000` as `700,000,000`.
-fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut grouped = String::new();
-    for (position, digit) in digits.chars().enumerate() {
-        if position > 0 && (digits.len() - position).is_multiple_of(3) {
-            grouped.push(',');
-        }
-        grouped.push(digit);
-    }
-    grouped
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use super::catalog::Catalog;
 use super::hf_ids::{self, Kind};
 
 /// What the SPDX specification writes where no license is asserted.
-pub(super) const NO_ASSERTION: &str = "NOASSERTION";
+pub const NO_ASSERTION: &str = "NOASSERTION";
 
 /// Longest words, in bytes, that are read as a license; [`super::is_expression`] has the same bound.
 const MAX_WORDS_BYTES: usize = 1000;

@@ -32,6 +32,7 @@ mod yaml;
 use serde_json::{Map, Value};
 
 pub use catalog::Catalog;
+pub use expression::NO_ASSERTION;
 
 pub use conclude::judge;
 pub use files::judge_files;

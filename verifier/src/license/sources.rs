@@ -199,12 +199,12 @@ impl Sources {
                 let words = format!("changed from {}", found.id);
                 self.detected.push(recognized(document, source, &words, Meaning::Unrecognized, &found));
             }
-            Detection::Unknown if text.len() <= MAX_LINES_BYTES && !phrases::named_in(catalog, text).is_empty() => {
-                let named = phrases::named_in(catalog, text);
-                self.detected.extend(named.iter().map(|one| by_phrase(catalog, document, source, one)));
-                return;
-            }
             Detection::Unknown => {
+                let named = if text.len() <= MAX_LINES_BYTES { phrases::named_in(catalog, text) } else { Vec::new() };
+                if !named.is_empty() {
+                    self.detected.extend(named.iter().map(|one| by_phrase(catalog, document, source, one)));
+                    return;
+                }
                 self.findings.push(unknown_text(document.path));
                 let words = text.trim();
                 self.detected.push(statement(document, source, words, Meaning::Unrecognized, None));
