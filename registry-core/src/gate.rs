@@ -25,6 +25,7 @@ use crate::entity::{decision, live_decision, policy_version, revision};
 use crate::error::{Error, Result};
 use crate::identity::Sha256Digest;
 use crate::job::{self, Lease, Work};
+use crate::license::Basis;
 use crate::model::{ModelInfo, ModelKind};
 use crate::pipeline::StageView;
 use crate::registry::Registry;
@@ -101,6 +102,12 @@ pub struct Question {
     pub stated_use: Use,
 }
 
+/// A revision's evidence, and what people said of its license.
+struct Known {
+    stages: Vec<StageView>,
+    basis: Basis,
+}
+
 impl Registry {
     /// Names of the environments, sorted.
     pub fn environments(&self) -> Vec<String> {
@@ -116,7 +123,8 @@ impl Registry {
     pub async fn decide(&self, model: &ModelInfo, revision: &Revision, question: &Question) -> Result<Decision> {
         let complete = self.gate.complete_use(&question.environment, &question.stated_use)?;
         let txn = begin(&self.db).await?;
-        let decision = self.evaluate(&txn, model, revision, &question.environment, complete).await?;
+        let known = self.known(&txn, model, revision).await?;
+        let decision = self.evaluate(&txn, model, revision, &known, &question.environment, complete).await?;
         txn.commit().await?;
         Ok(decision)
     }
@@ -201,10 +209,11 @@ impl Registry {
         let model = self.model_by_id(&revision.model_id).await?;
         let txn = begin(&self.db).await?;
         job::complete(&txn, lease).await?;
-        self.show_license(&txn, &model, &revision).await?;
+        let known = self.known(&txn, &model, &revision).await?;
+        self.show_license(&txn, &revision, &known.basis).await?;
         for environment in self.environments() {
             let default_use = self.gate.complete_use(&environment, &Use::default())?;
-            let decision = self.evaluate(&txn, &model, &revision, &environment, default_use).await?;
+            let decision = self.evaluate(&txn, &model, &revision, &known, &environment, default_use).await?;
             catalog::show_verdict(&txn, &revision, &environment, decision.allowed).await?;
         }
         txn.commit().await?;
@@ -212,14 +221,20 @@ impl Registry {
     }
 
     /// The catalog shows what people concluded over what the files say.
-    async fn show_license(&self, txn: &DatabaseTransaction, model: &ModelInfo, revision: &Revision) -> Result<()> {
+    async fn show_license(&self, txn: &DatabaseTransaction, revision: &Revision, basis: &Basis) -> Result<()> {
         let environment = &self.settings.default_environment;
-        let basis = self.license_basis(txn, model, revision).await?;
         let standing = basis.standing(now_ms(), self.gate.license_reviewers(environment)?);
         let openness = basis.openness(&self.settings.catalog, &standing);
-        let of_files = basis.facts.map(|facts| facts.concluded);
+        let of_files = basis.facts.as_ref().map(|facts| facts.concluded.clone());
         let Some(license) = standing.conclusion.map(|found| found.expression).or(of_files) else { return Ok(()) };
         catalog::show_license(txn, revision, &license, &openness.access_class).await
+    }
+
+    /// What all environments judge by, read once.
+    async fn known(&self, txn: &DatabaseTransaction, model: &ModelInfo, revision: &Revision) -> Result<Known> {
+        let stages = self.stages_in(txn, revision).await?;
+        let basis = self.basis_of(txn, model, revision, &stages).await?;
+        Ok(Known { stages, basis })
     }
 
     async fn evaluate(
@@ -227,15 +242,14 @@ impl Registry {
         txn: &DatabaseTransaction,
         model: &ModelInfo,
         revision: &Revision,
+        known: &Known,
         environment: &str,
         complete: Use,
     ) -> Result<Decision> {
         let now = now_ms();
-        let stages = self.stages_in(txn, revision).await?;
         let max_age = self.gate.policy.environment(environment).ok().and_then(|data| data.evidence_max_age_days);
         let max_age_ms = max_age.map(|days| i64::from(days) * DAY_MS);
-        let basis = self.basis_of(txn, model, revision, &stages).await?;
-        let judged = self.judge_use(txn, model, &basis, environment, &complete.intended(), now).await?;
+        let judged = self.judge_use(txn, model, &known.basis, environment, &complete.intended(), now).await?;
         let input = PolicyInput {
             schema_version: 1,
             model: PolicyModel {
@@ -246,7 +260,7 @@ impl Registry {
             content_digest: revision.content_digest.to_string(),
             environment: environment.to_owned(),
             r#use: complete,
-            evidence: documents(model, &stages, max_age_ms, now)?,
+            evidence: documents(model, &known.stages, max_age_ms, now)?,
             license_conclusion: judged.standing.conclusion,
             license_assessment: Some(judged.assessment),
             waivers: Vec::new(),
@@ -259,8 +273,8 @@ impl Registry {
         }
         let outcome = self.gate.policy.evaluate(&input, &rfc3339(now));
         let outcome = outcome.map_err(|error| Error::CannotDecide(model.name.to_string(), error.to_string()))?;
-        let stale_at = max_age_ms.and_then(|age| oldest(&stages).map(|oldest| oldest + age));
-        let ends = [stale_at, judged.standing.valid_until];
+        let stale_at = max_age_ms.and_then(|age| oldest(&known.stages).map(|oldest| oldest + age));
+        let ends = [stale_at, judged.valid_until];
         let valid_until = ends.into_iter().flatten().filter(|end| *end > now).min();
         self.store(txn, model, &input, input_digest, outcome, now, valid_until).await
     }

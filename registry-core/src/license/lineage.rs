@@ -5,6 +5,7 @@ use std::collections::{BTreeSet, VecDeque};
 use sea_orm::{ConnectionTrait, DatabaseTransaction, EntityTrait};
 use verifier::evidence::{LicenseFacts, Relation};
 use verifier::license::propagation::{Edge, Node};
+use verifier::license::record::Standing;
 
 use super::Basis;
 use crate::access::Visibility;
@@ -29,6 +30,15 @@ const MAX_DESCENDANTS: usize = 1000;
 pub(crate) struct Ancestor {
     pub(crate) node: Node,
     pub(crate) kind: ModelKind,
+    /// When the first of the records that count for it ends.
+    pub(crate) valid_until: Option<i64>,
+}
+
+impl Ancestor {
+    /// The model under the name that its child writes.
+    fn new(model: &ModelInfo, name: &str, basis: &Basis, standing: &Standing) -> Self {
+        Self { node: basis.node(name, standing), kind: model.kind, valid_until: standing.valid_until }
+    }
 }
 
 impl Registry {
@@ -38,22 +48,22 @@ impl Registry {
         &self,
         connection: &impl ConnectionTrait,
         model: &ModelInfo,
-        basis: &Basis,
+        own: (&Basis, &Standing),
         at: i64,
         people: usize,
     ) -> Result<Vec<Ancestor>> {
-        let target = basis.node(&model.name.to_string(), at, people);
-        let mut seen: BTreeSet<String> = BTreeSet::from([target.id.clone()]);
-        let mut wanted: VecDeque<String> = target.parents.iter().map(|edge| edge.parent.clone()).collect();
-        let mut graph = vec![Ancestor { node: target, kind: model.kind }];
+        let target = Ancestor::new(model, &model.name.to_string(), own.0, own.1);
+        let mut seen: BTreeSet<String> = BTreeSet::from([target.node.id.clone()]);
+        let mut wanted: VecDeque<String> = target.node.parents.iter().map(|edge| edge.parent.clone()).collect();
+        let mut graph = vec![target];
         while let Some(name) = wanted.pop_front().filter(|_| graph.len() < MAX_ANCESTORS) {
             if !seen.insert(name.clone()) {
                 continue;
             }
             let Some((parent, basis)) = self.ancestor(connection, model, &name).await? else { continue };
-            let node = basis.node(&name, at, people);
-            wanted.extend(node.parents.iter().map(|edge| edge.parent.clone()));
-            graph.push(Ancestor { node, kind: parent.kind });
+            let ancestor = Ancestor::new(&parent, &name, &basis, &basis.standing(at, people));
+            wanted.extend(ancestor.node.parents.iter().map(|edge| edge.parent.clone()));
+            graph.push(ancestor);
         }
         Ok(graph)
     }

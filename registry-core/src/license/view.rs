@@ -79,6 +79,8 @@ pub(crate) struct Judged {
     pub(crate) standing: Standing,
     pub(crate) assessment: Assessment,
     pub(crate) openness: Openness,
+    /// When the first of the records it rests on ends, in milliseconds since 1970.
+    pub(crate) valid_until: Option<i64>,
     graph: Vec<Ancestor>,
 }
 
@@ -161,14 +163,16 @@ impl Registry {
         at: i64,
     ) -> Result<Judged> {
         let people = self.gate.license_reviewers(environment)?;
-        let graph = self.lineage(connection, model, basis, at, people).await?;
+        let standing = basis.standing(at, people);
+        let graph = self.lineage(connection, model, (basis, &standing), at, people).await?;
         let nodes: Vec<Node> = graph.iter().map(|ancestor| ancestor.node.clone()).collect();
         let catalog = &self.settings.catalog;
         let assessment = propagation::assess(catalog, &nodes, &model.name.to_string(), intended);
         let assessment = assessment.map_err(|error| Error::CannotDecide(model.name.to_string(), error.to_string()))?;
-        let standing = basis.standing(at, people);
         let openness = basis.openness(catalog, &standing);
-        Ok(Judged { standing, assessment, openness, graph })
+        // A parent's conclusion that ends changes what follows for the child.
+        let valid_until = graph.iter().filter_map(|ancestor| ancestor.valid_until).min();
+        Ok(Judged { standing, assessment, openness, valid_until, graph })
     }
 }
 
@@ -187,10 +191,9 @@ impl Basis {
     }
 
     /// The model as a node of a graph, under the name that its child writes.
-    pub(crate) fn node(&self, name: &str, at: i64, people: usize) -> Node {
-        let standing = self.standing(at, people);
+    pub(crate) fn node(&self, name: &str, standing: &Standing) -> Node {
         let parents = lineage::edges(self.facts.as_ref(), &standing.parents);
-        let mut satisfied = standing.satisfied;
+        let mut satisfied = standing.satisfied.clone();
         satisfied.extend(self.facts.iter().flat_map(shown_by_files));
         let words = |statement: Option<&LicenseStatement>| statement.map(|found| found.words().to_owned());
         let agreed = self.facts.as_ref().filter(|facts| facts.verdict == LicenseVerdict::Agreed);
@@ -201,7 +204,8 @@ impl Basis {
             detected: words(self.facts.as_ref().and_then(|facts| facts.detected.first())),
             concluded: standing
                 .conclusion
-                .map(|conclusion| conclusion.expression)
+                .as_ref()
+                .map(|conclusion| conclusion.expression.clone())
                 .or_else(|| agreed.map(|facts| facts.concluded.clone())),
             parents,
             multimodal: self.multimodal,

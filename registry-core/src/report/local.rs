@@ -3,6 +3,7 @@
 use verifier::evidence::LicenseFacts;
 use verifier::license::Catalog;
 use verifier::license::propagation::{self, Assessment};
+use verifier::license::record::Standing;
 use verifier::policy::Use;
 
 use super::row::{self, Known};
@@ -39,7 +40,7 @@ impl LicenseReport {
 }
 
 fn assess(catalog: &Catalog, name: &str, facts: &LicenseFacts, stated: &Use) -> Result<Assessment> {
-    let node = Basis::of_files(facts.clone()).node(name, 0, 1);
+    let node = Basis::of_files(facts.clone()).node(name, &Standing::default());
     let assessment = propagation::assess(catalog, &[node], name, &stated.intended());
     assessment.map_err(|error| Error::CannotDecide(name.to_owned(), error.to_string()))
 }

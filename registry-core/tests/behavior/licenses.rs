@@ -115,6 +115,17 @@ on_both_databases! {
         assert_eq!(view.assessment.effective_licenses, ["Apache-2.0", "CC-BY-NC-4.0"]);
     }
 
+    async fn a_decision_lasts_no_longer_than_what_a_parent_was_concluded_for(world: World) {
+        let parent = world.card("acme/base", Visibility::Internal, UNCLEAR).await;
+        let end = now_ms() + 86_400_000;
+        let new = NewLicenseRecord { body: conclusion("Apache-2.0"), expires_at: Some(end) };
+        world.registry.add_license_record(&world.admin, &parent.0, &parent.1, new).await.unwrap();
+        let card = b"---\nlicense: apache-2.0\nbase_model: acme/base\n---\n";
+        let child = world.card("acme/child", Visibility::Internal, card).await;
+        let decision = world.decision(&child.0, "development").await.unwrap();
+        assert_eq!(decision.valid_until, Some(registry_core::rfc3339(end)));
+    }
+
     async fn a_private_parent_of_others_tells_nothing(world: World) {
         let card = b"---\nlicense: apache-2.0\nbase_model: secret/base\n---\n";
         let secret = world.card("secret/base", Visibility::Private, b"---\nlicense: cc-by-nc-4.0\n---\n").await;
