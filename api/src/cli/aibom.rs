@@ -18,7 +18,7 @@ use super::client::Client;
 use super::folder::{self, LocalFile};
 use super::license::catalog;
 use super::offline::{digested, files, inspect};
-use super::output::{self, CliError, note, read_small};
+use super::output::{self, CliError, read_small};
 use super::target::{Target, model_path};
 use super::{Remote, serve};
 use crate::v1::aibom::{AibomParams, Format};
@@ -51,13 +51,7 @@ impl Aibom {
     pub(super) fn run(&self) -> Result<ExitCode, CliError> {
         let path = Path::new(&self.subject);
         let text = if path.exists() { self.local(path)? } else { self.remote()? };
-        match &self.output {
-            Some(file) => {
-                fs_err::write(file, text)?;
-                note(&format!("wrote {}", file.display()));
-            }
-            None => output::text(&text)?,
-        }
+        output::deliver(&text, self.output.as_deref())?;
         Ok(ExitCode::SUCCESS)
     }
 

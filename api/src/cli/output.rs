@@ -99,6 +99,14 @@ pub(super) fn text(text: &str) -> Result<(), CliError> {
     }
 }
 
+/// Writes a document to a file, else to standard output.
+pub(super) fn deliver(document: &str, file: Option<&Path>) -> Result<(), CliError> {
+    let Some(file) = file else { return text(document) };
+    fs_err::write(file, document)?;
+    note(&format!("wrote {}", file.display()));
+    Ok(())
+}
+
 /// Writes a line for people to standard error. Where that is closed, nobody waits for it.
 pub(super) fn note(line: &str) {
     let _ = writeln!(io::stderr().lock(), "{}", clean(line));

@@ -18,7 +18,7 @@ use super::client::Client;
 use super::folder::{self, LocalFile};
 use super::license::catalog;
 use super::offline::{digested, files, inspect};
-use super::output::{self, CliError, note, read_small};
+use super::output::{self, CliError, read_small};
 use super::target::Target;
 use super::{Remote, serve};
 use crate::v1::reports::{Format, ReportParams, write};
@@ -80,13 +80,7 @@ impl License {
             Some(path) => self.of_files(path)?,
             None => serve::runtime()?.block_on(self.of_server())?,
         };
-        match &self.output {
-            Some(file) => {
-                fs_err::write(file, text)?;
-                note(&format!("wrote {}", file.display()));
-            }
-            None => output::text(&text)?,
-        }
+        output::deliver(&text, self.output.as_deref())?;
         Ok(ExitCode::SUCCESS)
     }
 

@@ -3,14 +3,19 @@
 use maud::{Markup, html};
 use verifier::evidence::{Finding, Severity, Status};
 
-/// A verdict as icon and word; the color only repeats them.
+/// An icon and a word; the color, `good`, `warn`, `bad` or `open`, only repeats them.
+pub(super) fn badge(color: &str, icon: &str, word: &str) -> Markup {
+    html! { span class={ "badge " (color) } { span aria-hidden="true" { (icon) " " } (word) } }
+}
+
+/// A verdict of the gate.
 pub(super) fn verdict(verdict: &str) -> Markup {
     let (class, icon) = match verdict {
         "allowed" => ("good", "✓"),
         "denied" => ("bad", "✕"),
         _ => ("open", "…"),
     };
-    html! { span class={ "badge " (class) } { span aria-hidden="true" { (icon) " " } (verdict) } }
+    badge(class, icon, verdict)
 }
 
 /// A stage's status as icon and word.
@@ -22,8 +27,7 @@ pub(super) fn status(status: Status) -> Markup {
         Status::Unsupported | Status::Inconclusive | Status::Stale | Status::Missing => ("warn", "?"),
         Status::Pending | Status::Running | Status::NotApplicable => ("open", "…"),
     };
-    let word = status.as_str().replace('_', " ");
-    html! { span class={ "badge " (class) } { span aria-hidden="true" { (icon) " " } (word) } }
+    badge(class, icon, &status.as_str().replace('_', " "))
 }
 
 /// Findings as a table, the worst first.

@@ -4,11 +4,12 @@ use actix_web::http::StatusCode;
 use actix_web::web;
 use maud::{Markup, html};
 use registry_core::{Error, LicenseRecord, LicenseView, LineageNode};
+use verifier::license::Catalog;
 use verifier::license::explain::{Explained, explain};
 use verifier::license::propagation::{Assessment, Finding, Verdict, Weight};
 use verifier::license::record::Body;
 
-use super::components::{sentence, time};
+use super::components::{badge, sentence, time};
 use super::layout::{Frame, document};
 use super::{PageAnswer, or_dash, page};
 use crate::server::State;
@@ -18,19 +19,19 @@ use crate::server::access::Actor;
 const NODES_SHOWN: usize = 50;
 
 /// What follows for the environment's usual use: verdict, duties, lineage, and who said so.
-pub(super) fn panel(view: &LicenseView) -> Markup {
+pub(super) fn panel(view: &LicenseView, catalog: &Catalog) -> Markup {
     html! {
         h3 { "What follows in " (view.environment) }
         (stated_use(view))
         dl.facts {
             dt { "For this use" } dd { (use_verdict(view.assessment.verdict)) }
-            dt { "Licenses that reach it" } dd { (licenses(&view.assessment.effective_licenses)) }
+            dt { "Licenses that reach it" } dd { (licenses(catalog, &view.assessment.effective_licenses)) }
             dt { "Concluded by people" } dd { (conclusion(view)) }
             dt { "Openness" } dd { (view.openness.access_class) }
         }
         (conflicts(&view.assessment))
-        (obligations(&view.assessment))
-        (lineage(&view.lineage))
+        (obligations(catalog, &view.assessment))
+        (lineage(catalog, &view.lineage))
         (records(&view.records))
     }
 }
@@ -47,22 +48,21 @@ fn use_verdict(verdict: Verdict) -> Markup {
         Verdict::Review => ("warn", "?"),
         Verdict::Deny => ("bad", "✕"),
     };
-    let word = verdict.as_str().replace('-', " ");
-    html! { span class={ "badge " (class) } { span aria-hidden="true" { (icon) " " } (word) } }
+    badge(class, icon, &verdict.as_str().replace('-', " "))
 }
 
-fn licenses(ids: &[String]) -> Markup {
+fn licenses(catalog: &Catalog, ids: &[String]) -> Markup {
     html! {
         @for (position, id) in ids.iter().enumerate() {
             @if position > 0 { ", " }
-            (license_link(id))
+            (license_link(catalog, id))
         }
     }
 }
 
 /// Leads to the catalog's page where the id is one of its.
-fn license_link(id: &str) -> Markup {
-    let known = verifier::license::Catalog::built_in().find(id).is_some();
+fn license_link(catalog: &Catalog, id: &str) -> Markup {
+    let known = catalog.find(id).is_some();
     html! { @if known { a href={ "/licenses/" (id) } { (id) } } @else { (id) } }
 }
 
@@ -113,7 +113,7 @@ const fn weight(weight: Weight) -> &'static str {
     }
 }
 
-fn obligations(assessment: &Assessment) -> Markup {
+fn obligations(catalog: &Catalog, assessment: &Assessment) -> Markup {
     html! {
         @if !assessment.obligations.is_empty() {
             div.scroll {
@@ -125,7 +125,7 @@ fn obligations(assessment: &Assessment) -> Markup {
                             tr {
                                 td { @if duty.satisfied { "✓ done" } @else { "○ open" } }
                                 td { code { (duty.code) } br; (sentence(&duty.clause)) }
-                                td { (license_link(&duty.license)) }
+                                td { (license_link(catalog, &duty.license)) }
                                 td { @if duty.satisfied { "–" } @else { (sentence(&duty.remedy)) } }
                             }
                         }
@@ -136,7 +136,7 @@ fn obligations(assessment: &Assessment) -> Markup {
     }
 }
 
-fn lineage(nodes: &[LineageNode]) -> Markup {
+fn lineage(catalog: &Catalog, nodes: &[LineageNode]) -> Markup {
     html! {
         @if nodes.len() > 1 {
             div.scroll {
@@ -147,7 +147,7 @@ fn lineage(nodes: &[LineageNode]) -> Markup {
                         @for node in nodes.iter().take(NODES_SHOWN) {
                             tr {
                                 td { @if node.kind.is_some() { a href={ "/models/" (node.name) } { (node.name) } } @else { (node.name) span.quiet { " (not known here)" } } }
-                                td { @match &node.license { Some(id) => (license_link(id)), None => "–" } }
+                                td { @match &node.license { Some(id) => (license_link(catalog, id)), None => "–" } }
                                 td { @for (position, parent) in node.parents.iter().enumerate() { @if position > 0 { ", " } (parent.name) " (" (parent.relation.as_str()) ")" } }
                             }
                         }

@@ -1,5 +1,7 @@
 //! A model's page: what it is, what may be done with it, who vouches for it, whether it runs.
 
+use std::sync::Arc;
+
 use actix_web::http::StatusCode;
 use actix_web::web;
 use maud::{Markup, html};
@@ -8,6 +10,7 @@ use serde::Deserialize;
 use verifier::evidence::{
     Evidence, Inspection, LicenseFacts, LicenseStatement, ProbeReport, ProvenanceFacts, SignatureState, Stage,
 };
+use verifier::license::Catalog;
 use verifier::policy::Use;
 
 use super::components::{bytes, count, findings, sentence, status, things, time, verdict};
@@ -26,6 +29,12 @@ pub(super) struct ModelQuery {
     revision: Option<String>,
 }
 
+/// What follows from the licenses, with what is known of them.
+struct Licensed {
+    view: LicenseView,
+    catalog: Arc<Catalog>,
+}
+
 /// Everything the page shows of one revision.
 struct Shown {
     revision: Revision,
@@ -34,7 +43,7 @@ struct Shown {
     /// The decision in force per environment; none while it is pending.
     decisions: Vec<(String, Option<Decision>)>,
     /// The license side, in the reader's environment.
-    license: LicenseView,
+    license: Licensed,
 }
 
 impl Shown {
@@ -79,7 +88,8 @@ async fn load(state: &State, caller: &Caller, model: &ModelInfo, name: &str) -> 
         decisions.push((environment, decision));
     }
     let license = state.registry.license_view(model, &revision, caller.environment(), &Use::default()).await?;
-    Ok(Shown { revision, files, stages, decisions, license })
+    let catalog = state.registry.settings().catalog.clone();
+    Ok(Shown { revision, files, stages, decisions, license: Licensed { view: license, catalog } })
 }
 
 fn empty(model: &ModelInfo) -> Markup {
@@ -216,7 +226,7 @@ fn changes(decision: &Decision) -> Vec<(&str, bool)> {
     changes
 }
 
-fn stage(view: &StageView, licensed: &LicenseView) -> Markup {
+fn stage(view: &StageView, licensed: &Licensed) -> Markup {
     let (anchor, title) = match view.stage {
         Stage::Inspect => ("inspection", "Inspection"),
         Stage::License => ("license", "License and openness"),
@@ -228,7 +238,7 @@ fn stage(view: &StageView, licensed: &LicenseView) -> Markup {
             h2 { (title) " " (status(view.status)) }
             @match &view.evidence {
                 Some(Evidence::Inspect(inspection)) => (inspect(inspection)),
-                Some(Evidence::License(facts)) => { (license(facts)) (licenses::panel(licensed)) }
+                Some(Evidence::License(facts)) => { (license(facts)) (licenses::panel(&licensed.view, &licensed.catalog)) }
                 Some(Evidence::Provenance(facts)) => (provenance(facts)),
                 Some(Evidence::Probe(report)) => (probe(report)),
                 None => p.quiet { "No evidence: the stage is " (view.state.as_str()) "." },
