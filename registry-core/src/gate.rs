@@ -26,7 +26,7 @@ use crate::error::{Error, Result};
 use crate::identity::Sha256Digest;
 use crate::job::{self, Lease, Work};
 use crate::license::Basis;
-use crate::model::{ModelInfo, ModelKind};
+use crate::model::{ModelInfo, ModelKind, hold_model};
 use crate::pipeline::StageView;
 use crate::registry::Registry;
 use crate::revision::{Revision, revision_by_id};
@@ -209,6 +209,7 @@ impl Registry {
         let model = self.model_by_id(&revision.model_id).await?;
         let txn = begin(&self.db).await?;
         job::complete(&txn, lease).await?;
+        hold_model(&txn, &model.id).await?;
         let known = self.known(&txn, &model, &revision).await?;
         self.show_license(&txn, &revision, &known.basis).await?;
         for environment in self.environments() {

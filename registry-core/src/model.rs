@@ -1,5 +1,6 @@
 //! Models: an immutable id under a name that has a history.
 
+use sea_orm::sea_query::LockType;
 use sea_orm::{
     ActiveModelTrait, ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, QueryFilter, QueryOrder,
     QuerySelect, Set,
@@ -192,6 +193,13 @@ pub(crate) async fn lock_model(txn: &DatabaseTransaction, id: &str) -> Result<()
         Some(row) if row.deleted_at.is_none() => Ok(()),
         _ => Err(Error::Gone(format!("model {id}"))),
     }
+}
+
+/// Takes the lock that rows about the model will need, before the catalog's rows are locked: a
+/// commit locks the model first, and two orders would make transactions wait in a circle.
+pub(crate) async fn hold_model(txn: &DatabaseTransaction, id: &str) -> Result<()> {
+    model::Entity::find_by_id(id).lock(LockType::KeyShare).one(txn).await?;
+    Ok(())
 }
 
 async fn insert_model(txn: &DatabaseTransaction, caller: &Caller, info: &ModelInfo) -> Result<()> {

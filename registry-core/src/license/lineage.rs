@@ -130,22 +130,27 @@ pub(super) async fn add_edge(
     Ok(())
 }
 
-/// Asks the gate again for everything that was made from the model and has a decision.
-pub(crate) async fn redecide_descendants(txn: &DatabaseTransaction, model: &ModelInfo) -> Result<()> {
+/// Asks the gate again for everything that was made from the model and has a decision, and for
+/// `also`. All jobs are enqueued in the order of their revisions: two transactions that wait for
+/// each other's rows in different orders would stop each other.
+pub(crate) async fn redecide_descendants(
+    txn: &DatabaseTransaction,
+    model: &ModelInfo,
+    also: Option<&Revision>,
+) -> Result<()> {
+    let mut revisions: BTreeSet<String> = also.map(|revision| revision.id.clone()).into_iter().collect();
     let mut seen = BTreeSet::from([model.name.to_string()]);
     let mut wanted = VecDeque::from([model.name.to_string()]);
-    let mut asked = 0;
-    while let Some(parent) = wanted.pop_front() {
+    while let Some(parent) = wanted.pop_front().filter(|_| revisions.len() < MAX_DESCENDANTS) {
         for (revision, child) in children(txn, &parent).await? {
-            if asked == MAX_DESCENDANTS {
-                return Ok(());
-            }
-            asked += 1;
-            job::enqueue(txn, &Work::Decide { revision }).await?;
+            revisions.insert(revision);
             if seen.insert(child.clone()) {
                 wanted.push_back(child);
             }
         }
+    }
+    for revision in revisions.into_iter().take(MAX_DESCENDANTS) {
+        job::enqueue(txn, &Work::Decide { revision }).await?;
     }
     Ok(())
 }

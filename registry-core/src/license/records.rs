@@ -18,7 +18,6 @@ use crate::database::{begin, now_ms, rfc3339};
 use crate::entity::license_record;
 use crate::error::{Error, Result};
 use crate::identity::{ModelName, Sha256Digest};
-use crate::job::{self, Work};
 use crate::model::{ModelInfo, lock_model};
 use crate::registry::Registry;
 use crate::revision::Revision;
@@ -151,8 +150,7 @@ impl Registry {
 
     /// Asks the gate again for the revision and for everything made from the model.
     async fn license_changed(&self, txn: &DatabaseTransaction, model: &ModelInfo, revision: &Revision) -> Result<()> {
-        job::enqueue(txn, &Work::Decide { revision: revision.id.clone() }).await?;
-        lineage::redecide_descendants(txn, model).await
+        lineage::redecide_descendants(txn, model, Some(revision)).await
     }
 }
 

@@ -185,7 +185,7 @@ impl Registry {
             Evidence::Inspect(_) => start_dependents(&txn, revision).await?,
             Evidence::License(facts) => {
                 license::project_edges(&txn, revision, facts).await?;
-                license::redecide_descendants(&txn, &model).await?;
+                license::redecide_descendants(&txn, &model, None).await?;
             }
             Evidence::Provenance(_) | Evidence::Probe(_) => {}
         }

@@ -1,6 +1,7 @@
 //! The queue: nothing is lost, nothing is done twice, failures stay visible.
 
 use registry_core::{Error, JobOutcome, JobState, StageState, Work};
+use sea_orm::{ConnectionTrait, TransactionTrait};
 use verifier::evidence::{ProbeVerdict, Stage, Status};
 
 use crate::support::{World, first_page, on_both_databases, report, tiny_model};
@@ -164,4 +165,30 @@ on_both_databases! {
         let stages = world.registry.stages(&revision).await.unwrap();
         assert_eq!(stages[3].status, Status::Passed);
     }
+}
+
+/// PostgreSQL locks rows, and two transactions that take them in different orders stop each other.
+#[tokio::test]
+async fn a_decision_takes_its_locks_in_the_order_of_a_commit() {
+    let Some(world) = World::postgres().await else { return };
+    let model = world.model("acme/tiny").await;
+    world.push(&model, &[("w.gguf", &tiny_model())]).await;
+    let decide = loop {
+        let lease = world.registry.claim_job().await.unwrap().unwrap();
+        if matches!(lease.work, Work::Decide { .. }) {
+            break lease;
+        }
+        world.run_job(&lease, ProbeVerdict::Passed).await;
+    };
+    let database = world.database().await;
+    let commit = database.begin().await.unwrap();
+    commit.execute_unprepared("SELECT id FROM model FOR UPDATE").await.unwrap();
+    let rest_of_commit = async {
+        while world.count("SELECT COUNT(*) FROM pg_locks WHERE NOT granted").await == 0 {
+            tokio::task::yield_now().await;
+        }
+        commit.execute_unprepared("UPDATE catalog_entry SET updated_at = updated_at").await.unwrap();
+        commit.commit().await.unwrap();
+    };
+    futures::join!(world.run_job(&decide, ProbeVerdict::Passed), rest_of_commit);
 }

@@ -157,7 +157,8 @@ fn life(license: &License) -> Vec<String> {
     if end.on_breach {
         sentences.push("It ends when its terms are broken.".to_owned());
     }
-    sentences.extend(end.on_litigation.as_ref().map(|suit| format!("It ends for who sues over {suit}.")));
+    let suit = end.on_litigation.as_deref().map(|suit| if suit == "ip" { "intellectual property" } else { suit });
+    sentences.extend(suit.map(|suit| format!("It ends for who sues over {suit}.")));
     let powers = [
         (end.revocable, "The licensor may revoke it."),
         (end.remote_restriction, "The licensor may restrict its use from afar."),

@@ -61,7 +61,8 @@ impl Signs {
     }
 }
 
-fn is_gguf(metadata: &Map<String, Value>) -> bool {
+/// Whether a weight file's metadata is that of GGUF.
+pub(super) fn is_gguf(metadata: &Map<String, Value>) -> bool {
     metadata.keys().any(|key| key.starts_with("general."))
 }
 

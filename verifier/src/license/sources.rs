@@ -7,6 +7,7 @@ use super::card::{self, Card};
 use super::catalog::Catalog;
 use super::detect::{self, Detection, Match};
 use super::expression::{self, Meaning};
+use super::lineage;
 use super::package::{self, PackageLicense};
 use super::phrases::{self, Named};
 use super::{Content, LicenseDocument, LicenseInput, Role};
@@ -154,8 +155,7 @@ impl Sources {
     /// GGUF keys after ggml's specification; safetensors has no convention but `license`.
     fn read_metadata(&mut self, catalog: &Catalog, document: &LicenseDocument<'_>, metadata: &Map<String, Value>) {
         let text = |key: &str| metadata.get(key).and_then(Value::as_str).filter(|text| !text.is_empty());
-        let is_gguf = metadata.keys().any(|key| key.starts_with("general."));
-        let (source, license, name) = if is_gguf {
+        let (source, license, name) = if lineage::is_gguf(metadata) {
             (LicenseSource::GgufMetadata, text("general.license"), text("general.license.name"))
         } else {
             (LicenseSource::SafetensorsMetadata, text("license"), text("license_name"))

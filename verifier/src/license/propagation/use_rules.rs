@@ -4,6 +4,7 @@ use super::super::catalog::{CommercialUse, License, Metric, Propagation, Thresho
 use super::lineage_rules::{Lineage, deny};
 use super::resolve::Resolver;
 use super::{Finding, Findings, IntendedUse, Node, Weight, territory};
+use crate::number::grouped;
 
 /// Judges the use of the lineage's target.
 pub(super) fn apply(resolver: &Resolver<'_>, lineage: &Lineage<'_>, intended: &IntendedUse, findings: &mut Findings) {
@@ -287,7 +288,7 @@ fn threshold_clause(threshold: &Threshold) -> String {
         ThresholdEffect::Terminates => "the license ends",
         ThresholdEffect::Badge => "a display duty begins",
     };
-    let Threshold { value, measured, .. } = threshold;
+    let (value, measured) = (grouped(threshold.value), &threshold.measured);
     format!("At {} {value} {} {effect} ({measured}).", threshold.op.as_str(), threshold.metric.as_str())
 }
 
