@@ -4,11 +4,18 @@
 //! these types are the product's memory: fields are only ever added, and each document
 //! carries `schema_version`.
 
+mod provenance;
+
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use utoipa::ToSchema;
 
 use crate::license::NO_ASSERTION;
+
+pub use provenance::{
+    AttestationFacts, AttestedBase, CertificateFacts, Coverage, LogPosition, ProvenanceFacts, ProvenanceVerdict,
+    SignatureFacts, SignatureState, Subject, TimeEvidence, TimeSource,
+};
 
 /// Version written into every evidence document of this release.
 pub const SCHEMA_VERSION: u32 = 1;
@@ -432,78 +439,6 @@ pub struct Openness {
     pub osaid: String,
     pub eu_art53_2_candidate: bool,
     pub reasons: Vec<String>,
-}
-
-/// What can be said of one signature.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum SignatureState {
-    /// Valid, by a key this registry trusts.
-    Trusted,
-    /// Cryptographically checked against a key that came with the request, but not one that is trusted here.
-    Untrusted,
-    /// Present, but no configured key could check it.
-    Unverified,
-    /// Refused: the findings name the reason.
-    Invalid,
-    /// Of a kind that this release cannot check.
-    Unsupported,
-}
-
-/// One signature over a revision's files.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
-pub struct SignatureFacts {
-    pub state: SignatureState,
-    /// `key`, `certificate` or `keyless`.
-    pub method: String,
-    /// Hex SHA-256 of the signature bundle.
-    pub digest: String,
-    /// Hex SHA-256 of the DER public key that verified it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub key: Option<String>,
-    /// Operator's name of the trusted key.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub signer: Option<String>,
-    pub coverage: Coverage,
-}
-
-/// Which files a signature speaks for; a valid signature says nothing about the others.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct Coverage {
-    pub signed: Vec<String>,
-    pub ignored: Vec<String>,
-    pub unsigned: Vec<String>,
-}
-
-/// The overall word on provenance.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum ProvenanceVerdict {
-    Trusted,
-    Untrusted,
-    Unsigned,
-    Invalid,
-    Unsupported,
-}
-
-/// Who vouches for a revision.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
-pub struct ProvenanceFacts {
-    pub schema_version: u32,
-    pub verdict: ProvenanceVerdict,
-    pub signatures: Vec<SignatureFacts>,
-    pub findings: Vec<Finding>,
-}
-
-impl ProvenanceFacts {
-    pub const fn status(&self) -> Status {
-        match self.verdict {
-            ProvenanceVerdict::Trusted => Status::Passed,
-            ProvenanceVerdict::Untrusted | ProvenanceVerdict::Unsigned => Status::Warned,
-            ProvenanceVerdict::Invalid => Status::Failed,
-            ProvenanceVerdict::Unsupported => Status::Unsupported,
-        }
-    }
 }
 
 /// The outcome of an attempt to load and generate.

@@ -30,12 +30,12 @@ pub struct Segment(pub String);
 )]
 pub struct Namespaces(pub String);
 
-/// `namespace/name`; each half is a [`Segment`].
+/// `namespace/name`; each half is a [`Segment`], of at most 96 characters.
 #[derive(Debug, ToSchema)]
 #[schema(
     value_type = String,
     example = "acme/small-llama",
-    pattern = "^[A-Za-z0-9._-]{1,96}/[A-Za-z0-9._-]{1,96}$"
+    pattern = r"^[A-Za-z0-9_]+((\.(-\.)*-?|-(\.-)*\.?)[A-Za-z0-9_]+)*/[A-Za-z0-9_]+((\.(-\.)*-?|-(\.-)*\.?)[A-Za-z0-9_]+)*$"
 )]
 pub struct QualifiedName(pub String);
 

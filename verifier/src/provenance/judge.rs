@@ -34,6 +34,9 @@ pub fn judge(files: &[DigestedFile<'_>], attached: &[Vec<u8>], keys: &[TrustedKe
         schema_version: SCHEMA_VERSION,
         verdict,
         signatures: checks.into_iter().map(|check| check.facts).collect(),
+        attestations: Vec::new(),
+        weight_files: revision.weights.iter().map(|path| (*path).to_owned()).collect(),
+        documents: revision.documents.iter().map(|path| (*path).to_owned()).collect(),
         findings,
     }
 }
@@ -161,14 +164,7 @@ fn read_signature(source: &dyn ReadAt) -> io::Result<Vec<u8>> {
 fn unreadable(signature: &DigestedFile<'_>, error: &io::Error) -> SignatureCheck {
     let detail = format!("The signature could not be read: {error}.");
     SignatureCheck {
-        facts: SignatureFacts {
-            state: SignatureState::Unverified,
-            method: "unknown".to_owned(),
-            digest: signature.digest.to_owned(),
-            key: None,
-            signer: None,
-            coverage: Coverage::default(),
-        },
+        facts: SignatureFacts::unproven(signature.digest.to_owned(), []),
         findings: vec![Finding::new("FILE_UNREADABLE", Severity::High, detail, "check the storage and verify again")],
     }
 }

@@ -30,14 +30,10 @@ pub struct SignatureCheck {
 ///
 /// A bundle that is refused, cannot be checked or was signed by an unknown key covers nothing.
 pub fn verify(bundle: &[u8], files: &[SignedFile<'_>], keys: &[TrustedKey]) -> SignatureCheck {
-    let mut facts = SignatureFacts {
-        state: SignatureState::Invalid,
-        method: "key".to_owned(),
-        digest: hex::encode(Sha256::digest(bundle)),
-        key: None,
-        signer: None,
-        coverage: Coverage { unsigned: files.iter().map(|file| file.path.to_owned()).collect(), ..Coverage::default() },
-    };
+    let files_unsigned = files.iter().map(|file| file.path.to_owned());
+    let mut facts = SignatureFacts::unproven(hex::encode(Sha256::digest(bundle)), files_unsigned);
+    facts.state = SignatureState::Invalid;
+    "key".clone_into(&mut facts.method);
     match check(bundle, files, keys, &mut facts) {
         Ok(findings) => SignatureCheck { facts, findings },
         Err(error) => {
