@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use futures::stream;
 use registry_core::{
-    Caller, CatalogQuery, Commit, Expected, FileSpec, InstanceKeys, JobOutcome, ModelKind, Opening, PageRequest,
-    Question, Registry, Settings, Sha256Digest, Storage, Visibility,
+    Caller, CatalogQuery, Commit, Expected, FileSpec, InstanceKeys, JobOutcome, KeyDocuments, ModelKind, Opening,
+    PageRequest, Question, Registry, Settings, Sha256Digest, Storage, Visibility,
 };
 use sea_orm::{ConnectionTrait, DatabaseConnection};
 use verifier::evidence::{ProbeReport, ProbeVerdict};
@@ -36,7 +36,7 @@ async fn open(url: &str, folder: &tempfile::TempDir) -> Registry {
     let opening = Opening {
         database_url: url.to_owned(),
         storage: Storage::Local(folder.path().join("objects")),
-        keys: InstanceKeys::new(&InstanceKeys::generate().unwrap(), "bench.example.org/audit").unwrap(),
+        keys: InstanceKeys::new(&KeyDocuments::generate().unwrap(), "bench.example.org/audit").unwrap(),
         policy: Policy::standard().unwrap(),
         settings: Settings {
             default_environment: "development".into(),

@@ -58,7 +58,7 @@ pub enum Error {
     CannotDecide(String, String),
     #[error("the lease on this job was lost to another worker")]
     LeaseLost,
-    #[error("the data folder belongs to the log {expected}, but the configured key is of {actual}")]
+    #[error("the registry signs as {expected}, but the configured key is of {actual}")]
     ForeignKey { expected: String, actual: String },
     #[error("the database schema is of a newer release than this binary: {0}")]
     SchemaTooNew(String),

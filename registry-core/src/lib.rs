@@ -41,7 +41,7 @@ pub use identity::{
     CommitId, FileSpec, MAX_FILES, ModelName, Sha256Digest, check_files, check_path, check_ref_name, content_digest,
 };
 pub use job::{JobInfo, JobState, Lease, Work};
-pub use keys::InstanceKeys;
+pub use keys::{InstanceKeys, KeyDocuments, KeyPurpose};
 pub use license::{LicenseRecord, LicenseView, LineageNode, NewLicenseRecord, NewReference};
 pub use model::{ModelChange, ModelInfo, ModelKind, NamePeriod};
 pub use page::{DEFAULT_LIMIT, MAX_LIMIT, Page, PageRequest};

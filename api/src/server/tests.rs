@@ -8,7 +8,7 @@ use actix_web::dev::{Service, ServiceResponse};
 use actix_web::http::{Method, StatusCode};
 use actix_web::test::{TestRequest, call_service, init_service, read_body};
 use actix_web::{App, web};
-use registry_core::{InstanceKeys, NewToken, Opening, Registry, Role, Settings, Storage};
+use registry_core::{InstanceKeys, KeyDocuments, NewToken, Opening, Registry, Role, Settings, Storage};
 use verifier::policy::Policy;
 
 use super::access::Permission;
@@ -27,7 +27,7 @@ async fn world(anonymous_read: bool) -> World {
     let registry = Registry::open(Opening {
         database_url: format!("sqlite://{}?mode=rwc", folder.path().join("registry.sqlite").display()),
         storage: Storage::Local(folder.path().join("objects")),
-        keys: InstanceKeys::new(&InstanceKeys::generate().unwrap(), "registry.example.org/audit").unwrap(),
+        keys: InstanceKeys::new(&KeyDocuments::generate().unwrap(), "registry.example.org/audit").unwrap(),
         policy: Policy::standard().unwrap(),
         settings: Settings {
             default_environment: "development".into(),

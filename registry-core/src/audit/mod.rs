@@ -12,11 +12,14 @@ mod verify;
 use std::collections::BTreeMap;
 
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
-use sea_orm::{ActiveModelTrait, ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Set};
+use sea_orm::{
+    ActiveModelTrait, ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, QueryFilter, QueryOrder,
+    QuerySelect, Set,
+};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use uuid::Uuid;
-use verifier::provenance::transparency::canonical_json;
+use verifier::provenance::transparency::{StatementEntry, canonical_json};
 
 pub use access_log::Access;
 pub(crate) use access_log::AccessLog;
@@ -28,8 +31,12 @@ use crate::database::now_ms;
 use crate::entity::{audit_event, audit_person};
 use crate::error::{Error, Result};
 use crate::identity::Sha256Digest;
+use crate::keys::{InstanceKeys, KeyPurpose};
 use crate::page::{Page, PageRequest};
 use crate::registry::Registry;
+
+/// The kind of events whose leaf is a [`StatementEntry`].
+const STATEMENT_SIGNED: &str = "statement.signed";
 
 /// Something that happened, before it is stored.
 #[derive(Debug)]
@@ -75,6 +82,26 @@ struct Leaf {
     v: u32,
 }
 
+impl Leaf {
+    /// What an event's body says; a statement's entry says digest and key alone.
+    fn of(row: &audit_event::Model) -> Result<Self> {
+        if row.kind != STATEMENT_SIGNED {
+            return Ok(serde_json::from_str(&row.body)?);
+        }
+        let entry = StatementEntry::parse(&row.body).map_err(|error| Error::Corrupt(error.to_string()))?;
+        let details = [("statement", hex::encode(entry.digest)), ("key", entry.key_digest())];
+        Ok(Self {
+            at: row.occurred_at,
+            details: details.into_iter().map(|(name, digest)| (name.to_owned(), digest.into())).collect(),
+            id: row.id.clone(),
+            kind: row.kind.clone(),
+            model: row.model_id.clone(),
+            people: BTreeMap::new(),
+            v: 1,
+        })
+    }
+}
+
 /// Stores an event beside the change it describes.
 pub(crate) async fn record(connection: &impl ConnectionTrait, event: Event) -> Result<String> {
     let id = Uuid::now_v7().to_string();
@@ -110,6 +137,35 @@ pub(crate) async fn record(connection: &impl ConnectionTrait, event: Event) -> R
 fn canonical(leaf: &Leaf) -> Result<String> {
     let bytes = canonical_json(&serde_json::to_value(leaf)?).map_err(|error| Error::Internal(error.to_string()))?;
     String::from_utf8(bytes).map_err(|error| Error::Internal(error.to_string()))
+}
+
+/// Gives a statement that this registry signed a place in the log, in the transaction that stores it.
+///
+/// Its leaf is an entry that stock sigstore verifiers know, not a [`Leaf`]: time, model and id lie
+/// beside it, and what the statement is about says the statement.
+#[expect(dead_code, reason = "the statements come next")]
+pub(crate) async fn record_statement(
+    txn: &DatabaseTransaction,
+    model_id: Option<&str>,
+    keys: &InstanceKeys,
+    entry: &StatementEntry,
+) -> Result<String> {
+    keys.require_current(txn, KeyPurpose::Statement).await?;
+    if entry.public_key != keys.statement().public_key_der() {
+        return Err(Error::Internal("a statement was signed with another key than the registry's".into()));
+    }
+    let id = Uuid::now_v7().to_string();
+    audit_event::ActiveModel {
+        id: Set(id.clone()),
+        occurred_at: Set(now_ms()),
+        kind: Set(STATEMENT_SIGNED.to_owned()),
+        model_id: Set(model_id.map(str::to_owned)),
+        body: Set(entry.body().map_err(|error| Error::Internal(error.to_string()))?),
+        sequenced: Set(false),
+    }
+    .insert(txn)
+    .await?;
+    Ok(id)
 }
 
 /// The hash that stands for a person: SHA-256 over salt, a zero byte and the name.
@@ -159,7 +215,7 @@ impl Registry {
     }
 
     async fn entry(&self, row: audit_event::Model) -> Result<AuditEntry> {
-        let mut leaf: Leaf = serde_json::from_str(&row.body)?;
+        let mut leaf = Leaf::of(&row)?;
         let known = audit_person::Entity::find().filter(audit_person::Column::EventId.eq(&row.id));
         for person in known.all(&self.db).await? {
             leaf.people.insert(person.field, person.subject);

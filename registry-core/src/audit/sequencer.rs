@@ -14,6 +14,7 @@ use super::access_log;
 use crate::database::{begin, now_ms, sql};
 use crate::entity::{audit_checkpoint, audit_event, audit_leaf};
 use crate::error::{Error, Result};
+use crate::keys::KeyPurpose;
 use crate::registry::Registry;
 
 /// Events appended at a time.
@@ -69,7 +70,13 @@ impl Registry {
         self.keys.verifier().to_string()
     }
 
+    /// The public key of the registry's statements, in PEM.
+    pub fn statement_verifier(&self) -> String {
+        self.keys.statement().public_key_pem()
+    }
+
     async fn sign_head(&self, txn: &DatabaseTransaction, frontier: &Frontier) -> Result<()> {
+        self.keys.require_current(txn, KeyPurpose::Checkpoint).await?;
         let head = transparency::Checkpoint {
             origin: self.keys.verifier().name().to_owned(),
             size: frontier.size(),

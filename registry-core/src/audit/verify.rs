@@ -138,7 +138,7 @@ impl Registry {
         if frontier.append(hash).is_err() {
             report.add("LOG_TOO_LONG", format!("leaf {index} does not fit into the tree"));
         }
-        match serde_json::from_str::<Leaf>(&event.body) {
+        match Leaf::of(event) {
             Ok(parsed) => self.check_event(event, events, &parsed, report).await,
             Err(error) => {
                 report.add("EVENT_UNREADABLE", format!("event {}: {error}", event.id));

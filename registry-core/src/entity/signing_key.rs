@@ -12,6 +12,7 @@ pub struct Model {
     pub origin: String,
     pub valid_from: i64,
     pub valid_to: Option<i64>,
+    pub rotation_signature: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, EnumIter, DeriveRelation)]

@@ -1,6 +1,6 @@
 //! Names: their history, and that they never change hands.
 
-use registry_core::{Error, ModelChange, ModelKind, ModelName, Role, Visibility};
+use registry_core::{Error, KeyDocuments, ModelChange, ModelKind, ModelName, Opening, Role, Visibility};
 
 use crate::support::{World, on_both_databases};
 
@@ -57,11 +57,15 @@ on_both_databases! {
     }
 
     async fn a_second_process_with_another_key_does_not_start(world: World) {
-        let mut opening = world.opening();
-        let foreign = registry_core::InstanceKeys::generate().unwrap();
-        opening.keys = registry_core::InstanceKeys::new(&foreign, crate::support::ORIGIN).unwrap();
-        let refused = registry_core::Registry::open(opening).await;
-        assert!(matches!(refused, Err(Error::ForeignKey { .. })));
+        let foreign = KeyDocuments::generate().unwrap();
+        for keys in [
+            KeyDocuments { checkpoint: foreign.checkpoint, ..world.keys.clone() },
+            KeyDocuments { statement: foreign.statement, ..world.keys.clone() },
+        ] {
+            let keys = registry_core::InstanceKeys::new(&keys, crate::support::ORIGIN).unwrap();
+            let refused = registry_core::Registry::open(Opening { keys, ..world.opening() }).await;
+            assert!(matches!(refused, Err(Error::ForeignKey { .. })));
+        }
     }
 
     async fn a_schema_of_a_newer_release_is_refused(world: World) {

@@ -4,9 +4,9 @@ use std::path::PathBuf;
 
 use bytes::Bytes;
 use registry_core::{
-    Caller, Commit, Committed, Decision, Expected, FileSpec, InstanceKeys, JobOutcome, Lease, ModelInfo, ModelKind,
-    NewToken, Opening, PageRequest, Registry, Role, S3Settings, Settings, Sha256Digest, Storage, UploadStatus,
-    Visibility,
+    Caller, Commit, Committed, Decision, Expected, FileSpec, InstanceKeys, JobOutcome, KeyDocuments, Lease, ModelInfo,
+    ModelKind, NewToken, Opening, PageRequest, Registry, Role, S3Settings, Settings, Sha256Digest, Storage,
+    UploadStatus, Visibility,
 };
 use sea_orm::{ConnectionTrait, Database, DatabaseConnection};
 use verifier::evidence::{ProbeReport, ProbeVerdict, SCHEMA_VERSION};
@@ -46,7 +46,7 @@ pub(crate) struct World {
     pub(crate) storage: Storage,
     pub(crate) database_url: String,
     pub(crate) admin: Caller,
-    pub(crate) keys: Vec<u8>,
+    pub(crate) keys: KeyDocuments,
 }
 
 pub(crate) const ORIGIN: &str = "registry.example.org/audit";
@@ -90,7 +90,7 @@ impl World {
     }
 
     async fn open_on(folder: tempfile::TempDir, database_url: String, storage: Storage) -> Self {
-        let keys = InstanceKeys::generate().unwrap();
+        let keys = KeyDocuments::generate().unwrap();
         let registry = Registry::open(opening(&storage, &database_url, &keys)).await.unwrap();
         let token = registry.first_admin_token().await.unwrap().unwrap();
         let admin = registry.authenticate(&token.secret).await.unwrap().unwrap();
@@ -198,7 +198,7 @@ impl World {
     }
 }
 
-fn opening(storage: &Storage, database_url: &str, keys: &[u8]) -> Opening {
+fn opening(storage: &Storage, database_url: &str, keys: &KeyDocuments) -> Opening {
     Opening {
         database_url: database_url.to_owned(),
         storage: storage.clone(),

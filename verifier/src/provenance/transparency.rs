@@ -7,11 +7,13 @@
 //! it bring storage or key formats of their own, and stock tools can check the result.
 
 pub mod canonical_json;
+pub mod entry;
 pub mod frontier;
 pub mod merkle;
 pub mod note;
 
 pub use canonical_json::canonical_json;
+pub use entry::{EntryError, StatementEntry};
 pub use frontier::Frontier;
 pub use merkle::{Hash, Node};
 pub use note::{Checkpoint, NoteSigner, NoteVerifier, SignedNote};

@@ -145,6 +145,18 @@ impl SigningKey {
         Ok(Self { pair, pkcs8 })
     }
 
+    /// Reads an unencrypted private key in PKCS #8 DER.
+    pub fn from_pkcs8(document: &[u8]) -> Result<Self, KeyError> {
+        let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, document)
+            .map_err(|_| KeyError::UnsupportedSigningKey)?;
+        Ok(Self { pair, pkcs8: document.to_vec() })
+    }
+
+    /// The private key in PKCS #8 DER. Whoever has it can sign.
+    pub fn to_pkcs8(&self) -> &[u8] {
+        &self.pkcs8
+    }
+
     /// The private key as PKCS #8 in PEM. Whoever has it can sign.
     pub fn to_pem(&self) -> String {
         der::write_pem(PRIVATE_KEY_LABEL, &self.pkcs8)
@@ -154,7 +166,8 @@ impl SigningKey {
         der::write_pem(PUBLIC_KEY_LABEL, &self.public_key_der())
     }
 
-    fn public_key_der(&self) -> Vec<u8> {
+    /// The public half as a DER `SubjectPublicKeyInfo`.
+    pub fn public_key_der(&self) -> Vec<u8> {
         [Curve::P256.spki_prefix(), self.pair.public_key().as_ref()].concat()
     }
 
@@ -163,8 +176,8 @@ impl SigningKey {
         hex::encode(Sha256::digest(self.public_key_pem()))
     }
 
-    /// A DER signature over `message`; `None` if the system has no randomness.
-    pub(super) fn sign(&self, message: &[u8]) -> Option<Vec<u8>> {
+    /// A DER signature over the SHA-256 of `message`; `None` if the system has no randomness.
+    pub fn sign(&self, message: &[u8]) -> Option<Vec<u8>> {
         self.pair.sign(&SystemRandom::new(), message).ok().map(|signature| signature.as_ref().to_vec())
     }
 }
