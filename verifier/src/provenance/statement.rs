@@ -104,9 +104,9 @@ impl From<JsonError> for StatementError {
 pub struct Statement {
     #[serde(rename = "_type")]
     type_uri: &'static str,
-    pub subject: Vec<ResourceDescriptor>,
-    pub predicate_type: String,
-    pub predicate: Value,
+    subject: Vec<ResourceDescriptor>,
+    predicate_type: String,
+    predicate: Value,
 }
 
 /// An artifact, as in-toto describes one. Fields that nothing here reads are left out.
@@ -175,6 +175,21 @@ impl Statement {
         }
         let predicate = Value::Object(document.predicate);
         Self::new(document.subject, &document.predicate_type, predicate)
+    }
+
+    /// What it speaks of, by digest.
+    pub fn subjects(&self) -> &[ResourceDescriptor] {
+        &self.subject
+    }
+
+    /// URI that says what the predicate means.
+    pub fn predicate_type(&self) -> &str {
+        &self.predicate_type
+    }
+
+    /// What it says: an object.
+    pub const fn predicate(&self) -> &Value {
+        &self.predicate
     }
 
     /// The bytes to sign.
