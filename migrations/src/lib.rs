@@ -22,6 +22,7 @@ impl MigratorTrait for Migrator {
             Box::new(Step { name: "m0005_catalog_order", up: include_str!("m0005_catalog_order.sql") }),
             Box::new(Step { name: "m0006_license", up: include_str!("m0006_license.sql") }),
             Box::new(Step { name: "m0007_log", up: include_str!("m0007_log.sql") }),
+            Box::new(Step { name: "m0008_provenance", up: include_str!("m0008_provenance.sql") }),
         ]
     }
 }

@@ -72,6 +72,7 @@ impl Registry {
                 probe: settled(),
             },
             license_conclusion: None,
+            trust_assessment: None,
             license_assessment: Some(self.assess_alone(environment, &facts, &complete)?),
             waivers: Vec::new(),
             advisories: Vec::new(),

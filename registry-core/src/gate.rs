@@ -16,6 +16,7 @@ use verifier::license::record::Conclusion;
 use verifier::policy::{
     EvidenceDocuments, EvidenceState, Outcome, Policy, PolicyInput, PolicyModel, Reason, Suggestion, Use, Waived,
 };
+use verifier::provenance::trust::{self, TrustAssessment};
 
 use crate::access::{Caller, Role};
 use crate::audit::{self, Event};
@@ -30,6 +31,7 @@ use crate::model::{ModelInfo, ModelKind, hold_model};
 use crate::pipeline::StageView;
 use crate::registry::Registry;
 use crate::revision::{Revision, revision_by_id};
+use crate::trust::TrustBasis;
 
 const DAY_MS: i64 = 86_400_000;
 /// Most models that one question about a digest may concern.
@@ -87,6 +89,9 @@ pub struct Decision {
     /// The license that a person had concluded, where a conclusion counted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub license_conclusion: Option<Conclusion>,
+    /// What the trust policy said of signatures and attestations, check by check.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trust_assessment: Option<TrustAssessment>,
     pub policy_digest: String,
     pub input_digest: String,
     /// RFC 3339.
@@ -106,6 +111,7 @@ pub struct Question {
 struct Known {
     stages: Vec<StageView>,
     basis: Basis,
+    trust: Option<TrustBasis>,
 }
 
 impl Registry {
@@ -211,7 +217,7 @@ impl Registry {
         job::complete(&txn, lease).await?;
         hold_model(&txn, &model.id).await?;
         let known = self.known(&txn, &model, &revision).await?;
-        self.show_license(&txn, &revision, &known.basis).await?;
+        self.show_license(&txn, &model, &revision, &known.basis).await?;
         for environment in self.environments() {
             let default_use = self.gate.complete_use(&environment, &Use::default())?;
             let decision = self.evaluate(&txn, &model, &revision, &known, &environment, default_use).await?;
@@ -221,10 +227,17 @@ impl Registry {
         Ok(())
     }
 
-    /// The catalog shows what people concluded over what the files say.
-    async fn show_license(&self, txn: &DatabaseTransaction, revision: &Revision, basis: &Basis) -> Result<()> {
+    /// The catalog shows what people concluded over what the files say; what counts is attested.
+    async fn show_license(
+        &self,
+        txn: &DatabaseTransaction,
+        model: &ModelInfo,
+        revision: &Revision,
+        basis: &Basis,
+    ) -> Result<()> {
         let environment = &self.settings.default_environment;
         let standing = basis.standing(now_ms(), self.gate.license_reviewers(environment)?);
+        self.attest_review(txn, model, revision, basis, &standing).await?;
         let openness = basis.openness(&self.settings.catalog, &standing);
         let of_files = basis.facts.as_ref().map(|facts| facts.concluded.clone());
         let Some(license) = standing.conclusion.map(|found| found.expression).or(of_files) else { return Ok(()) };
@@ -235,7 +248,8 @@ impl Registry {
     async fn known(&self, txn: &DatabaseTransaction, model: &ModelInfo, revision: &Revision) -> Result<Known> {
         let stages = self.stages_in(txn, revision).await?;
         let basis = self.basis_of(txn, model, revision, &stages).await?;
-        Ok(Known { stages, basis })
+        let trust = self.trust_basis(txn, revision, &stages).await?;
+        Ok(Known { stages, basis, trust })
     }
 
     async fn evaluate(
@@ -251,6 +265,12 @@ impl Registry {
         let max_age = self.gate.policy.environment(environment).ok().and_then(|data| data.evidence_max_age_days);
         let max_age_ms = max_age.map(|days| i64::from(days) * DAY_MS);
         let judged = self.judge_use(txn, model, &known.basis, environment, &complete.intended(), now).await?;
+        let policy = &self.settings.trust.policy;
+        let trusted = known.trust.as_ref().map(|basis| basis.assess(policy, model, revision, environment, now));
+        let mut trusted = trusted.transpose()?;
+        if let Some(trusted) = &mut trusted {
+            trusted.add_notes(known.basis.base_disagreements());
+        }
         let input = PolicyInput {
             schema_version: 1,
             model: PolicyModel {
@@ -264,6 +284,7 @@ impl Registry {
             evidence: documents(model, &known.stages, max_age_ms, now)?,
             license_conclusion: judged.standing.conclusion,
             license_assessment: Some(judged.assessment),
+            trust_assessment: trusted,
             waivers: Vec::new(),
             advisories: Vec::new(),
         };
@@ -275,9 +296,10 @@ impl Registry {
         let outcome = self.gate.policy.evaluate(&input, &rfc3339(now));
         let outcome = outcome.map_err(|error| Error::CannotDecide(model.name.to_string(), error.to_string()))?;
         let stale_at = max_age_ms.and_then(|age| oldest(&known.stages).map(|oldest| oldest + age));
-        let ends = [stale_at, judged.valid_until];
+        let trusted_until = input.trust_assessment.as_ref().and_then(valid_until_ms);
+        let ends = [stale_at, judged.valid_until, trusted_until];
         let valid_until = ends.into_iter().flatten().filter(|end| *end > now).min();
-        self.store(txn, model, &input, input_digest, outcome, now, valid_until).await
+        self.store(txn, model, revision, &input, input_digest, outcome, now, valid_until).await
     }
 
     async fn same_input(
@@ -306,6 +328,7 @@ impl Registry {
         &self,
         txn: &DatabaseTransaction,
         model: &ModelInfo,
+        revision: &Revision,
         input: &PolicyInput,
         input_digest: String,
         outcome: Outcome,
@@ -326,6 +349,7 @@ impl Registry {
             would_pass_if: outcome.would_pass_if,
             license_assessment: input.license_assessment.clone(),
             license_conclusion: input.license_conclusion.clone(),
+            trust_assessment: input.trust_assessment.clone(),
             policy_digest: self.gate.policy.digest().to_owned(),
             input_digest,
             decided_at: rfc3339(now),
@@ -358,8 +382,10 @@ impl Registry {
             .detail("decision", decision.id.as_str())
             .detail("content_digest", decision.content_digest.as_str())
             .detail("environment", decision.environment.as_str())
-            .detail("allowed", decision.allowed);
+            .detail("allowed", decision.allowed)
+            .detail("trust", decision.trust_assessment.as_ref().map(trust_of_event));
         audit::record(txn, event).await?;
+        self.attest_decision(txn, model, revision, &decision).await?;
         Ok(decision)
     }
 
@@ -450,6 +476,28 @@ fn documents(model: &ModelInfo, stages: &[StageView], max_age_ms: Option<i64>, n
         license: state(Stage::License)?,
         provenance: state(Stage::Provenance)?,
         probe: state(Stage::Probe)?,
+    })
+}
+
+fn valid_until_ms(assessment: &TrustAssessment) -> Option<i64> {
+    let until: jiff::Timestamp = assessment.valid_until.as_ref()?.parse().ok()?;
+    Some(until.as_millisecond())
+}
+
+/// Every check and its outcome, without the words: they name signers.
+fn trust_of_event(assessment: &TrustAssessment) -> serde_json::Value {
+    let check = |found: &trust::Check| {
+        serde_json::json!({
+            "bundle": found.bundle, "check": found.check, "code": found.code, "outcome": found.outcome,
+        })
+    };
+    let requirement = |found: &trust::RequirementResult| {
+        let checks: Vec<_> = found.checks.iter().map(check).collect();
+        serde_json::json!({ "code": found.code, "id": found.id, "met": found.met, "checks": checks })
+    };
+    serde_json::json!({
+        "policy": assessment.policy, "policy_digest": assessment.policy_digest, "verdict": assessment.verdict,
+        "requirements": assessment.requirements.iter().map(requirement).collect::<Vec<_>>(),
     })
 }
 

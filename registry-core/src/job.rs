@@ -24,6 +24,7 @@ use crate::error::{Error, Result};
 use crate::page::{Page, PageRequest};
 use crate::pipeline;
 use crate::registry::Registry;
+use crate::trust::Recheck;
 
 /// Attempts before a job is dead-lettered.
 pub(crate) const MAX_ATTEMPTS: i64 = 5;
@@ -40,6 +41,8 @@ pub enum Work {
     Stage { revision: String, stage: verifier::evidence::Stage },
     /// Decide anew about a content digest in a model, in every environment.
     Decide { revision: String },
+    /// Have revisions judged or decided anew that trust has changed for, from one id on.
+    Recheck { what: Recheck, after: Option<String> },
 }
 
 impl Work {
@@ -47,6 +50,7 @@ impl Work {
         match self {
             Self::Stage { stage, .. } => stage.as_str(),
             Self::Decide { .. } => "decide",
+            Self::Recheck { .. } => "recheck",
         }
     }
 
@@ -54,6 +58,7 @@ impl Work {
         match self {
             Self::Stage { revision, stage } => format!("{}:{revision}", stage.as_str()),
             Self::Decide { revision } => format!("decide:{revision}"),
+            Self::Recheck { what, after } => format!("recheck:{}:{}", what.as_str(), after.as_deref().unwrap_or("")),
         }
     }
 }
@@ -93,6 +98,7 @@ impl JobState {
 pub struct JobInfo {
     pub id: String,
     pub kind: String,
+    /// Empty for a job that is about more than one.
     pub revision: String,
     pub state: String,
     pub attempts: i64,
@@ -312,11 +318,14 @@ fn shortened(reason: &str) -> String {
 }
 
 fn job_info(row: job::Model) -> Result<JobInfo> {
-    let (Work::Stage { revision, .. } | Work::Decide { revision }) = serde_json::from_str(&row.payload)?;
+    let revision = match serde_json::from_str(&row.payload)? {
+        Work::Stage { revision, .. } | Work::Decide { revision } => Some(revision),
+        Work::Recheck { after, .. } => after,
+    };
     Ok(JobInfo {
         id: row.id,
         kind: row.kind,
-        revision,
+        revision: revision.unwrap_or_default(),
         state: row.state,
         attempts: row.attempts,
         run_at: row.run_at,

@@ -24,6 +24,7 @@ mod pipeline;
 mod registry;
 mod report;
 mod revision;
+mod trust;
 
 pub use access::{Caller, EVERY_NAMESPACE, IdempotencyKey, IssuedToken, Member, NewToken, Role, TokenInfo, Visibility};
 pub use audit::{Access, AuditEntry, AuditReport, Checkpoint, Problem};
@@ -41,7 +42,7 @@ pub use identity::{
     CommitId, FileSpec, MAX_FILES, ModelName, Sha256Digest, check_files, check_path, check_ref_name, content_digest,
 };
 pub use job::{JobInfo, JobState, Lease, Work};
-pub use keys::{InstanceKeys, KeyDocuments, KeyPurpose};
+pub use keys::{InstanceKeys, KeyDocuments, KeyInfo, KeyPurpose, is_key_in_force};
 pub use license::{LicenseRecord, LicenseView, LineageNode, NewLicenseRecord, NewReference};
 pub use model::{ModelChange, ModelInfo, ModelKind, NamePeriod};
 pub use page::{DEFAULT_LIMIT, MAX_LIMIT, Page, PageRequest};
@@ -51,5 +52,9 @@ pub use report::{
     Attribution, AttributionFile, LicenseReport, MAX_NOTICE_BYTES, MAX_NOTICES_BYTES, MAX_REPORT_ROWS, NoticeText,
     ObligationEvidence, ObligationStatus, OpenConclusion, REPORT_SCHEMA_VERSION, ReportConclusion, ReportDecision,
     ReportObligation, ReportOpenness, ReportReads, ReportRow, ReportScope, ReportStatement, ReportTotals,
+};
+pub use trust::{
+    AttestationInfo, AttestationOrigin, DryRunItem, DryRunPage, NewTrustRoot, Recheck, RevocationListInfo, TrustRootInfo,
+    TrustSettings, TrustView,
 };
 pub use revision::{Change, ChangeSet, Commit, Committed, Expected, MAIN_BRANCH, Movement, Ref, RefKind, Revision};

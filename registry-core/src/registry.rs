@@ -5,14 +5,14 @@ use std::sync::Arc;
 use sea_orm::DatabaseConnection;
 use verifier::license::Catalog;
 use verifier::policy::Policy;
-use verifier::provenance::oms::TrustedKey;
 
-use crate::audit::AccessLog;
+use crate::audit::{self, AccessLog};
 use crate::blob::{BlobStore, Storage};
 use crate::database;
 use crate::error::Result;
 use crate::gate::Gate;
 use crate::keys::InstanceKeys;
+use crate::trust::{TrustCache, TrustSettings};
 
 /// What an operator can choose about the registry's behavior.
 #[derive(Debug, Clone)]
@@ -28,8 +28,8 @@ pub struct Settings {
     pub xet_xorb_grace_ms: i64,
     /// How long a worker may be silent before its job is given to another, in milliseconds.
     pub lease_ms: i64,
-    /// Keys whose signatures count.
-    pub trusted_keys: Vec<TrustedKey>,
+    /// Whom the registry trusts for what.
+    pub trust: TrustSettings,
     /// What is known of licenses; its version is part of the evidence key.
     pub catalog: Arc<Catalog>,
     /// Version of the probe's code; part of the evidence key.
@@ -57,6 +57,7 @@ pub struct Registry {
     pub(crate) keys: Arc<InstanceKeys>,
     pub(crate) settings: Arc<Settings>,
     pub(crate) access_log: AccessLog,
+    pub(crate) trust_cache: Arc<TrustCache>,
 }
 
 impl Registry {
@@ -65,16 +66,19 @@ impl Registry {
         let db = database::connect(&opening.database_url).await?;
         database::migrate(&db).await?;
         opening.keys.register(&db).await?;
+        audit::complete_stored(&db).await?;
         let registry = Self {
             blobs: BlobStore::open(opening.storage)?,
             gate: Gate::new(opening.policy),
             keys: Arc::new(opening.keys),
             settings: Arc::new(opening.settings),
             access_log: AccessLog::new(),
+            trust_cache: Arc::default(),
             db,
         };
         registry.gate.check_environment(&registry.settings.default_environment)?;
         registry.adopt_policy().await?;
+        registry.adopt_trust().await?;
         Ok(registry)
     }
 

@@ -35,6 +35,7 @@ fn input(environment: &str) -> PolicyInput {
             probe: state(Status::Passed, json!({"verdict": "passed", "reason": "It runs."})),
         },
         license_conclusion: None,
+        trust_assessment: None,
         license_assessment: Some(assessment("Apache-2.0", &Use::default())),
         waivers: vec![],
         advisories: vec![],

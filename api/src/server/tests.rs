@@ -35,7 +35,7 @@ async fn world(anonymous_read: bool) -> World {
             upload_session_ttl_ms: 60_000,
             xet_xorb_grace_ms: 86_400_000,
             lease_ms: 60_000,
-            trusted_keys: Vec::new(),
+            trust: registry_core::TrustSettings::default(),
             catalog: std::sync::Arc::new(verifier::license::Catalog::built_in().clone()),
             probe_version: "test".into(),
             probe_configuration: "none".into(),

@@ -12,6 +12,17 @@ provenance := input.evidence.provenance.document
 
 assessment := input.license_assessment
 
+trust := input.trust_assessment
+
+# The trust policy's word; without one, what the signatures prove by themselves.
+trust_verdict := trust.verdict
+
+trust_verdict := provenance.verdict if not trust.verdict
+
+not_trusted_because := sprintf(" %s", [concat(" ", trust.notes)]) if count(trust.notes) > 0
+
+default not_trusted_because := ""
+
 concluded if input.license_conclusion.expression
 
 assessed if assessment.verdict
@@ -64,12 +75,33 @@ warn contains reason if {
 # A signature that is wrong is worse than none.
 
 deny contains reason if {
-	provenance.verdict == "invalid"
+	trust_verdict == "invalid"
 	reason := {
 		"code": "INVALID_SIGNATURE",
 		"msg": "A signature of this revision does not verify.",
 		"evidence": "provenance",
 		"remedy": "Find out who changed what; sign the revision anew or remove the signature.",
+	}
+}
+
+deny contains reason if {
+	trust_verdict == "revoked"
+	reason := {
+		"code": "REVOKED",
+		"msg": sprintf("This content was revoked.%s", [not_trusted_because]),
+		"evidence": "provenance",
+		"remedy": "Use a revision that no revocation list names.",
+	}
+}
+
+# What a trust policy only warns about, and what attestations and cards do not agree on.
+warn contains reason if {
+	trust_verdict == "trusted"
+	count(trust.codes) > 0
+	reason := {
+		"code": "TRUST_NOTES",
+		"msg": concat(" ", trust.notes),
+		"evidence": "provenance",
 	}
 }
 
@@ -130,14 +162,15 @@ raised contains ["license_obligations", reason] if {
 }
 
 raised contains ["no_trusted_signature", reason] if {
-	not provenance.verdict in {"trusted", "invalid"}
+	not trust_verdict in {"trusted", "invalid", "revoked"}
 	reason := {
 		"code": "NO_TRUSTED_SIGNATURE",
-		"msg": "No signature by a trusted key covers this revision.",
+		"msg": sprintf("No trusted signature covers this revision.%s", [not_trusted_because]),
 		"evidence": "provenance",
 		"remedy": concat(" ", [
-			"Sign the model's folder with OpenSSF Model Signing (model_signing sign key), push it with its",
-			"model.sig or attach the signature, and have an operator list the public key under gate.trusted_keys.",
+			"Sign the model's folder (weighhouse sign, or model_signing sign key), push it with its model.sig or",
+			"attach the signature, and have an operator list the public key under gate.trusted_keys or name",
+			"the signer in the trust policy.",
 		]),
 	}
 }

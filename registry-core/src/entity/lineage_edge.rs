@@ -11,6 +11,8 @@ pub struct Model {
     pub parent: String,
     #[sea_orm(primary_key, auto_increment = false)]
     pub relation: String,
+    /// `declared` by files or people, or `attested` by a verified statement.
+    pub confidence: String,
 }
 
 #[derive(Debug, Clone, Copy, EnumIter, DeriveRelation)]

@@ -12,6 +12,8 @@ pub struct Model {
     pub bundle: Vec<u8>,
     pub received_at: i64,
     pub received_by: String,
+    /// What an attestation states; none for a signature over the files.
+    pub predicate_type: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, EnumIter, DeriveRelation)]

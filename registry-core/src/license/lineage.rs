@@ -78,14 +78,18 @@ impl Registry {
     ) -> Result<Option<(ModelInfo, Basis)>> {
         let Ok(name) = name.parse::<ModelName>() else { return Ok(None) };
         let Some(parent) = self.model_named(connection, &name).await? else { return Ok(None) };
-        let same_namespace = parent.name.namespace == child.name.namespace;
-        if !same_namespace && openness(parent.visibility) < openness(child.visibility) {
+        if !may_be_told(&parent, child) {
             return Ok(None);
         }
         let Some(revision) = crate::revision::main_head(connection, &parent.id).await? else { return Ok(None) };
         let basis = self.license_basis(connection, &parent, &revision).await?;
         Ok(Some((parent, basis)))
     }
+}
+
+/// Whether everybody who sees the child may know of the parent.
+pub(crate) fn may_be_told(parent: &ModelInfo, child: &ModelInfo) -> bool {
+    parent.name.namespace == child.name.namespace || openness(parent.visibility) >= openness(child.visibility)
 }
 
 /// How many people see it.
@@ -97,10 +101,13 @@ const fn openness(visibility: Visibility) -> u8 {
     }
 }
 
-/// A model's parents: those of its files and those that people recorded.
-pub(super) fn edges(facts: Option<&LicenseFacts>, recorded: &[(String, Relation)]) -> Vec<Edge> {
+/// A model's parents: those of its files and those that people recorded or attested.
+pub(super) fn edges<'e>(
+    facts: Option<&LicenseFacts>,
+    others: impl IntoIterator<Item = &'e (String, Relation)>,
+) -> Vec<Edge> {
     let of_files = facts.into_iter().flat_map(|facts| &facts.lineage).map(|edge| (edge.parent.clone(), edge.relation));
-    let mut all: Vec<(String, Relation)> = of_files.chain(recorded.iter().cloned()).collect();
+    let mut all: Vec<(String, Relation)> = of_files.chain(others.into_iter().cloned()).collect();
     all.sort();
     all.dedup();
     all.into_iter().map(|(parent, relation)| Edge { parent, relation }).collect()
@@ -124,6 +131,7 @@ pub(super) async fn add_edge(
         revision_id: Set(revision.id.clone()),
         parent: Set(parent.to_owned()),
         relation: Set(relation.as_str().to_owned()),
+        confidence: Set("declared".to_owned()),
     };
     let known = OnConflict::new().do_nothing().to_owned();
     lineage_edge::Entity::insert(row).on_conflict(known).exec_without_returning(txn).await?;

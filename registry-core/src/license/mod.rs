@@ -9,7 +9,7 @@ mod records;
 mod reference;
 mod view;
 
-pub(crate) use lineage::{project_edges, redecide_descendants};
+pub(crate) use lineage::{may_be_told, project_edges, redecide_descendants};
 pub use records::{LicenseRecord, NewLicenseRecord};
 pub(crate) use records::{MAX_RECORDS, record};
 pub use reference::NewReference;

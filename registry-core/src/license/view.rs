@@ -21,6 +21,7 @@ use crate::model::{ModelInfo, ModelKind};
 use crate::pipeline::StageView;
 use crate::registry::Registry;
 use crate::revision::{Revision, files_of};
+use crate::trust::attested_edges;
 
 /// What a revision's files and people say of its license, before any use is judged.
 #[derive(Debug, Clone, Default)]
@@ -29,6 +30,8 @@ pub(crate) struct Basis {
     pub(crate) facts: Option<LicenseFacts>,
     pub(crate) facts_digest: String,
     pub(crate) records: Vec<Record>,
+    /// Parents that verified attestations name by digest.
+    pub(crate) attested: Vec<(String, Relation)>,
     multimodal: Option<bool>,
     has_weights: bool,
     has_card: bool,
@@ -146,6 +149,7 @@ impl Registry {
             facts,
             facts_digest,
             records: records_of(connection, &model.id).await?,
+            attested: attested_edges(connection, revision).await?,
             multimodal: found.and_then(|found| is_multimodal(found.architecture.as_deref()?)),
             has_weights: found.is_some_and(|found| found.files.iter().any(|file| file.weights)),
             has_card: found.is_some_and(|found| found.files.iter().any(|file| file.format == "model_card")),
@@ -190,9 +194,23 @@ impl Basis {
         openness::assess(catalog, &self.release(standing).input())
     }
 
+    /// Attested parents that the files do not name, where they name others: one of the two is
+    /// mistaken.
+    pub(crate) fn base_disagreements(&self) -> Vec<(&'static str, String)> {
+        let declared: Vec<&str> =
+            self.facts.iter().flat_map(|facts| &facts.lineage).map(|edge| edge.parent.as_str()).collect();
+        let differs = |parent: &&str| !declared.iter().any(|name| name.eq_ignore_ascii_case(parent));
+        let attested = self.attested.iter().map(|(parent, _)| parent.as_str());
+        let note = |parent: &str| {
+            let files = declared.join(", ");
+            ("ATTESTED_BASE_DIFFERS", format!("An attestation says it was made from {parent}, and its files say {files}."))
+        };
+        attested.filter(differs).filter(|_| !declared.is_empty()).map(note).collect()
+    }
+
     /// The model as a node of a graph, under the name that its child writes.
     pub(crate) fn node(&self, name: &str, standing: &Standing) -> Node {
-        let parents = lineage::edges(self.facts.as_ref(), &standing.parents);
+        let parents = lineage::edges(self.facts.as_ref(), standing.parents.iter().chain(&self.attested));
         let mut satisfied = standing.satisfied.clone();
         satisfied.extend(self.facts.iter().flat_map(shown_by_files));
         let words = |statement: Option<&LicenseStatement>| statement.map(|found| found.words().to_owned());

@@ -15,6 +15,7 @@ use sea_orm::{ActiveModelTrait, ColumnTrait, ConnectionTrait, DatabaseTransactio
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use verifier::evidence::{Evidence, EvidenceKey, Stage, Status};
+use verifier::provenance;
 
 use crate::access::Caller;
 use crate::audit::{self, Event};
@@ -28,6 +29,7 @@ use crate::license;
 use crate::model::{ModelInfo, lock_model};
 use crate::registry::Registry;
 use crate::revision::Revision;
+use crate::trust;
 
 /// Largest signature bundle, in bytes.
 pub const MAX_SIGNATURE_BYTES: usize = 4 << 20;
@@ -125,7 +127,8 @@ impl Registry {
         Ok(views)
     }
 
-    /// Attaches a signature bundle to a content digest and has its provenance judged anew.
+    /// Attaches a signature bundle, over the files or around a statement, to a content digest and
+    /// has its provenance judged anew.
     pub async fn attach_signature(
         &self,
         caller: &Caller,
@@ -138,9 +141,10 @@ impl Registry {
             return Err(Error::TooLarge { what: "the signature".into(), limit: MAX_SIGNATURE_BYTES as u64 });
         }
         let digest = Sha256Digest::of(bundle);
+        let predicate_type = provenance::predicate_type(bundle).map_err(|error| Error::invalid("bundle", error.to_string()))?;
         let txn = begin(&self.db).await?;
         lock_model(&txn, &model.id).await?;
-        if store_signature(&txn, caller, revision, &digest, bundle).await? {
+        if store_signature(&txn, caller, revision, &digest, predicate_type.as_deref(), bundle).await? {
             restart(&txn, revision, Stage::Provenance).await?;
             let event = Event::new("signature.attached", caller.subject())
                 .model(&model.id)
@@ -187,7 +191,11 @@ impl Registry {
                 license::project_edges(&txn, revision, facts).await?;
                 license::redecide_descendants(&txn, &model, None).await?;
             }
-            Evidence::Provenance(_) | Evidence::Probe(_) => {}
+            Evidence::Provenance(facts) => {
+                trust::project_attested(self, &txn, &model, revision, facts).await?;
+                license::redecide_descendants(&txn, &model, None).await?;
+            }
+            Evidence::Probe(report) => self.attest_probe(&txn, &model, revision, &key.digest(), report).await?,
         }
         if first {
             let event = Event::new("evidence.recorded", "weighhouse")
@@ -253,7 +261,7 @@ pub(crate) async fn resume_superseded(txn: &DatabaseTransaction, revision: &Revi
 }
 
 /// Forgets a stage's selection and runs it again, unless it has not run yet.
-async fn restart(txn: &DatabaseTransaction, revision: &Revision, stage: Stage) -> Result<()> {
+pub(crate) async fn restart(txn: &DatabaseTransaction, revision: &Revision, stage: Stage) -> Result<()> {
     let row = revision_stage::Entity::find_by_id((revision.id.clone(), stage.as_str().to_owned())).one(txn).await?;
     if row.is_some_and(|row| row.state != StageState::Waiting.as_str()) {
         set_state(txn, &revision.id, stage, StageState::Pending).await?;
@@ -295,7 +303,7 @@ pub(crate) async fn mark_dead(txn: &DatabaseTransaction, work: &Work) -> Result<
 async fn mark(txn: &DatabaseTransaction, work: &Work, state: StageState) -> Result<()> {
     match work {
         Work::Stage { revision, stage } => set_state(txn, revision, *stage, state).await,
-        Work::Decide { .. } => Ok(()),
+        Work::Decide { .. } | Work::Recheck { .. } => Ok(()),
     }
 }
 
@@ -358,6 +366,7 @@ async fn store_signature(
     caller: &Caller,
     revision: &Revision,
     digest: &Sha256Digest,
+    predicate_type: Option<&str>,
     bundle: &[u8],
 ) -> Result<bool> {
     let content = revision.content_digest.as_str();
@@ -374,6 +383,7 @@ async fn store_signature(
         bundle: Set(bundle.to_vec()),
         received_at: Set(now_ms()),
         received_by: Set(caller.subject().to_owned()),
+        predicate_type: Set(predicate_type.map(ToOwned::to_owned)),
     };
     row.insert(txn).await?;
     Ok(true)

@@ -1,10 +1,16 @@
 //! Running a job: the pure stages here, the probe by the worker that has an engine.
 
+use std::sync::Arc;
+
+use sea_orm::sea_query::OnConflict;
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, Set};
 use verifier::evidence::{Evidence, EvidenceInput, EvidenceKey, Inspection, Stage};
 use verifier::format::{self, FileEntry};
+use verifier::provenance::{DigestCache, FileDigests, Subject};
 use verifier::{DigestedFile, ReadAt, license, provenance};
 
 use super::probe::ProbeTask;
+use crate::entity::blob_digest;
 use crate::error::{Error, Result};
 use crate::identity::{FileSpec, Sha256Digest};
 use crate::job::{Lease, Work};
@@ -14,7 +20,10 @@ use crate::revision::{Revision, files_of, revision_by_id};
 /// Versions of the stages' code: raised whenever their conclusions may change.
 const INSPECT_VERSION: &str = "inspect-1";
 const LICENSE_VERSION: &str = "license-2";
-const PROVENANCE_VERSION: &str = "provenance-1";
+const PROVENANCE_VERSION: &str = "provenance-2";
+
+/// Values of one query; SQLite takes some 30,000.
+const MAX_VALUES: usize = 1000;
 
 /// What a claimed job came to.
 #[derive(Debug)]
@@ -30,6 +39,10 @@ impl Registry {
         let (revision, stage) = match &lease.work {
             Work::Decide { revision } => {
                 self.run_decide(lease, revision).await?;
+                return Ok(JobOutcome::Done);
+            }
+            Work::Recheck { what, after } => {
+                self.run_recheck(lease, *what, after.as_deref()).await?;
                 return Ok(JobOutcome::Done);
             }
             Work::Stage { revision, stage } => (revision_by_id(&self.db, revision).await?, *stage),
@@ -66,8 +79,7 @@ impl Registry {
                     role: "attached signature".into(),
                     digest: Sha256Digest::of(bundle).to_string(),
                 }));
-                let keys = self.settings.trusted_keys.iter();
-                configuration = keys.map(|key| [key.name(), " ", key.digest(), "\n"].concat()).collect();
+                configuration = self.trust_material(&self.db).await?.digest();
                 PROVENANCE_VERSION
             }
             Stage::Inspect | Stage::Probe => INSPECT_VERSION,
@@ -84,17 +96,53 @@ impl Registry {
         let attached = self.signatures(revision).await?;
         let inspection = self.inspection(revision).await?;
         let settings = self.settings.clone();
+        let content_digest = revision.content_digest.to_string();
+        let trust = self.trust_material(&self.db).await?;
+        let digests = Arc::new(self.known_digests(&sources).await?);
+        let cache = Arc::clone(&digests);
         let judged = tokio::task::spawn_blocking(move || match (stage, inspection) {
             (Stage::License, Some(inspection)) => {
                 Ok(Evidence::License(license::judge_files(&settings.catalog, &digested(&sources), &inspection)))
             }
             (Stage::Provenance, _) => {
-                Ok(Evidence::Provenance(provenance::judge(&digested(&sources), &attached, &settings.trusted_keys)))
+                let files = digested(&sources);
+                let subject = Subject { files: &files, content_digest: &content_digest, attached: &attached };
+                Ok(Evidence::Provenance(provenance::judge(subject, &trust, &cache)))
             }
             (Stage::Inspect, _) => Ok(Evidence::Inspect(inspect(&sources))),
             (stage, _) => Err(Error::Corrupt(format!("the stage {} has no inspection to start from", stage.as_str()))),
         });
-        judged.await?
+        let evidence = judged.await??;
+        self.keep_digests(&digests).await?;
+        Ok(evidence)
+    }
+
+    /// Digests of these files by other schemes that were computed before.
+    async fn known_digests(&self, sources: &[Source]) -> Result<DigestCache> {
+        let cache = DigestCache::new();
+        for sources in sources.chunks(MAX_VALUES) {
+            let files = sources.iter().map(|source| source.file.sha256.as_str());
+            let rows = blob_digest::Entity::find().filter(blob_digest::Column::Sha256.is_in(files)).all(&self.db);
+            for row in rows.await? {
+                let scheme = serde_json::from_str(&row.scheme)?;
+                cache.insert(FileDigests { sha256: row.sha256, scheme, digests: serde_json::from_str(&row.digests)? });
+            }
+        }
+        Ok(cache)
+    }
+
+    /// Keeps what was computed: no signature costs a second pass over the weights.
+    async fn keep_digests(&self, digests: &DigestCache) -> Result<()> {
+        for found in digests.take_computed() {
+            let row = blob_digest::ActiveModel {
+                sha256: Set(found.sha256),
+                scheme: Set(serde_json::to_string(&found.scheme)?),
+                digests: Set(serde_json::to_string(&found.digests)?),
+            };
+            let known = OnConflict::new().do_nothing().to_owned();
+            blob_digest::Entity::insert(row).on_conflict(known).exec_without_returning(&self.db).await?;
+        }
+        Ok(())
     }
 }
 

@@ -215,7 +215,7 @@ pub(crate) fn settings() -> Settings {
         upload_session_ttl_ms: 3_600_000,
         xet_xorb_grace_ms: 3_600_000,
         lease_ms: 60_000,
-        trusted_keys: Vec::new(),
+        trust: registry_core::TrustSettings::default(),
         catalog: std::sync::Arc::new(verifier::license::Catalog::built_in().clone()),
         probe_version: "test-probe".into(),
         probe_configuration: "none".into(),

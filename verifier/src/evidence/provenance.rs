@@ -93,6 +93,8 @@ pub struct CertificateFacts {
     /// Who confirmed the identity: the OIDC issuer's URL.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub issuer: Option<String>,
+    /// The distinguished name (RFC 4514) of the authority that issued it.
+    pub issued_by: String,
     /// RFC 3339: from when on the leaf and every certificate above it are valid.
     pub valid_from: String,
     /// RFC 3339: until when the leaf and every certificate above it are valid.

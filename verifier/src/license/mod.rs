@@ -29,6 +29,8 @@ mod sources;
 mod terms;
 mod yaml;
 
+pub(crate) use yaml::value as yaml_value;
+
 use serde_json::{Map, Value};
 
 pub use catalog::Catalog;

@@ -32,7 +32,7 @@ pub(super) fn is_too_deep(text: &str) -> bool {
 }
 
 /// The one document in `text`; null where it is empty.
-pub(super) fn value(text: &str) -> Result<Value, serde_yaml_ng::Error> {
+pub(crate) fn value(text: &str) -> Result<Value, serde_yaml_ng::Error> {
     if is_too_deep(text) {
         return Err(serde_yaml_ng::Error::custom(format!("more than {MAX_OPEN_BRACKETS} brackets are open at once")));
     }

@@ -13,6 +13,7 @@ use crate::evidence::{Stage, Status};
 use crate::license::propagation::{Assessment, IntendedUse};
 use crate::license::record::Conclusion;
 use crate::number::whole_number;
+use crate::provenance::trust::TrustAssessment;
 
 /// The model a decision is about.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -93,6 +94,10 @@ pub struct PolicyInput {
     /// in documents of releases that did not judge it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub license_assessment: Option<Assessment>,
+    /// What the trust policy says of signatures and attestations. Absent while the provenance has
+    /// not been judged, and in documents of releases that knew no trust policy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trust_assessment: Option<TrustAssessment>,
     pub waivers: Vec<Waiver>,
     pub advisories: Vec<Advisory>,
 }

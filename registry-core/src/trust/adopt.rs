@@ -1,0 +1,107 @@
+//! Noticing that trust changed while nobody looked: between two starts, or by an import.
+
+use sea_orm::{ActiveModelTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, Set};
+
+use super::recheck::Recheck;
+use crate::audit::{self, Event};
+use crate::database::{begin, now_ms, sql};
+use crate::entity::{trust_policy_version, trust_state};
+use crate::error::{Error, Result};
+use crate::job::{self, Work};
+use crate::registry::Registry;
+
+/// What trust is judged by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum TrustState {
+    Policy,
+    /// Keys and roots.
+    Material,
+    Revocations,
+}
+
+impl TrustState {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Policy => "policy",
+            Self::Material => "material",
+            Self::Revocations => "revocations",
+        }
+    }
+
+    /// What has to be looked at again when it changes.
+    const fn recheck(self) -> Recheck {
+        match self {
+            Self::Material => Recheck::Provenance,
+            Self::Policy | Self::Revocations => Recheck::Decisions,
+        }
+    }
+}
+
+impl Registry {
+    /// Records the trust policy and the keys and roots in force; what was judged under others is
+    /// judged anew.
+    pub(crate) async fn adopt_trust(&self) -> Result<()> {
+        let trust = &self.settings.trust;
+        let material = self.trust_material(&self.db).await?;
+        let known = |key: &str| trust.keys.iter().any(|known| is_key(key, known));
+        let unknown = trust.policy.unknown_keys(known);
+        if !unknown.is_empty() {
+            let names: Vec<&str> = unknown.into_iter().collect();
+            let reason = format!("names keys that are not configured: {}", names.join(", "));
+            return Err(Error::invalid("trust policy", reason));
+        }
+        let unknown = trust.policy.unknown_roots(|name| material.roots.iter().any(|root| root.name() == name));
+        if !unknown.is_empty() {
+            let names: Vec<&str> = unknown.into_iter().collect();
+            tracing::warn!(roots = names.join(", "), "the trust policy names roots that are not here: nothing meets it");
+        }
+        let txn = begin(&self.db).await?;
+        self.record_policy(&txn).await?;
+        if set(&txn, TrustState::Policy, trust.policy.digest()).await? {
+            self.trust_changed(&txn, TrustState::Policy).await?;
+        }
+        if set(&txn, TrustState::Material, &material.digest()).await? {
+            self.trust_changed(&txn, TrustState::Material).await?;
+        }
+        txn.commit().await?;
+        Ok(())
+    }
+
+    async fn record_policy(&self, txn: &DatabaseTransaction) -> Result<()> {
+        let policy = &self.settings.trust.policy;
+        if trust_policy_version::Entity::find_by_id(policy.digest()).one(txn).await?.is_some() {
+            return Ok(());
+        }
+        let row = trust_policy_version::ActiveModel {
+            digest: Set(policy.digest().to_owned()),
+            document: Set(policy.to_json()),
+            first_used_at: Set(now_ms()),
+        };
+        row.insert(txn).await?;
+        audit::record(txn, Event::new("trust.policy_adopted", "weighhouse").detail("digest", policy.digest())).await?;
+        Ok(())
+    }
+
+    /// Has everything looked at again that the change can touch.
+    pub(super) async fn trust_changed(&self, txn: &DatabaseTransaction, what: TrustState) -> Result<()> {
+        job::enqueue(txn, &Work::Recheck { what: what.recheck(), after: None }).await
+    }
+}
+
+/// Whether a trust policy's word for a key means this one.
+pub(super) fn is_key(wanted: &str, key: &verifier::provenance::oms::TrustedKey) -> bool {
+    wanted.strip_prefix("sha256:").map_or_else(|| key.name() == wanted, |digest| key.digest() == digest)
+}
+
+/// Remembers a value; says whether it is another one than before. On an empty registry nothing was
+/// judged before.
+async fn set(txn: &DatabaseTransaction, state: TrustState, value: &str) -> Result<bool> {
+    let before = trust_state::Entity::find_by_id(state.as_str()).one(txn).await?;
+    if before.as_ref().is_some_and(|row| row.value == value) {
+        return Ok(false);
+    }
+    let upsert = "INSERT INTO trust_state (name, value, changed_at) VALUES (?, ?, ?) \
+                  ON CONFLICT (name) DO UPDATE SET value = excluded.value, changed_at = excluded.changed_at";
+    txn.execute_raw(sql(txn, upsert, vec![state.as_str().into(), value.into(), now_ms().into()])).await?;
+    Ok(true)
+}
