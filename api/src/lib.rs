@@ -5,6 +5,7 @@
 pub mod cli;
 pub mod config;
 mod hf;
+mod log;
 pub mod openapi;
 mod server;
 mod ui;

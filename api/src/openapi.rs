@@ -10,7 +10,8 @@ use utoipa::openapi::{Content, Ref, RefOr, ResponseBuilder};
 use crate::server::access::Permission;
 use crate::server::{operations, problem, routes};
 use crate::v1::syntax::Namespaces;
-use crate::v1::{aibom, files, governance, identity, license, models, refs, reports, revisions, uploads};
+use crate::log;
+use crate::v1::{aibom, audit, files, governance, identity, license, models, refs, reports, revisions, uploads};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -60,10 +61,18 @@ use crate::v1::{aibom, files, governance, identity, license, models, refs, repor
         governance::decision,
         governance::jobs,
         governance::retry,
-        governance::model_events,
-        governance::events,
-        governance::checkpoint,
-        governance::verify,
+        audit::model_events,
+        audit::events,
+        audit::checkpoint,
+        audit::verify,
+        audit::proof,
+        audit::leaf,
+        audit::consistency,
+        audit::keys,
+        log::checkpoint,
+        log::trusted_root,
+        log::tile,
+        log::entries,
         reports::license,
     ),
     // Only parameters use these, and the derive collects no schemas of parameters.

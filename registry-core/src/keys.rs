@@ -5,15 +5,22 @@
 //! log's origin is fixed at first start, and a process with another key does not start.
 
 use aws_lc_rs::{hkdf, hmac};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use sea_orm::sea_query::OnConflict;
-use sea_orm::{ColumnTrait, ConnectionTrait, DatabaseConnection, EntityTrait, QueryFilter, QuerySelect, Set};
+use sea_orm::{
+    ColumnTrait, ConnectionTrait, DatabaseConnection, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Set,
+};
 use verifier::provenance::oms::{KeyError, SigningKey};
-use verifier::provenance::transparency::{NoteSigner, NoteVerifier};
+use verifier::provenance::transparency::rotation::public_key_pem;
+use verifier::provenance::transparency::{NoteSigner, NoteVerifier, Rotation};
 
-use crate::database::now_ms;
+use crate::audit::{self, Event};
+use crate::database::{begin, now_ms};
 use crate::entity::signing_key;
 use crate::error::{Error, Result};
 use crate::identity::Sha256Digest;
+use crate::registry::Registry;
 
 /// What a key signs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,6 +38,31 @@ impl KeyPurpose {
         match self {
             Self::Checkpoint => "checkpoint",
             Self::Statement => "statement",
+        }
+    }
+
+    /// The public half of a private key, as the database holds it: hex of an Ed25519 key's 32
+    /// bytes, or of a P-256 key's DER.
+    fn public_key(self, document: &[u8]) -> Result<String> {
+        let invalid = |error: String| Error::invalid(format!("{} key", self.as_str()), error);
+        match self {
+            Self::Checkpoint => {
+                let signer = NoteSigner::from_pkcs8("key", document).and_then(|signer| signer.verifier());
+                Ok(hex::encode(signer.map_err(|error| invalid(error.to_string()))?.public_key()))
+            }
+            Self::Statement => {
+                let key = SigningKey::from_pkcs8(document).map_err(|error| invalid(error.to_string()))?;
+                Ok(hex::encode(key.public_key_der()))
+            }
+        }
+    }
+
+    /// The DER `SubjectPublicKeyInfo` of what the database holds.
+    fn der(self, public_key: &str) -> Vec<u8> {
+        let bytes = hex::decode(public_key).unwrap_or_default();
+        match self {
+            Self::Checkpoint => NoteVerifier::new("key", &bytes).map_or(bytes, |key| key.public_key_der()),
+            Self::Statement => bytes,
         }
     }
 
@@ -120,6 +152,17 @@ impl InstanceKeys {
         }
     }
 
+    fn sign_rotation(&self, purpose: KeyPurpose, rotation: &Rotation<'_>) -> Result<Vec<u8>> {
+        let text = rotation.text();
+        match purpose {
+            KeyPurpose::Checkpoint => Ok(self.signer.sign_bytes(text.as_bytes())),
+            KeyPurpose::Statement => {
+                let signature = self.statement.sign(text.as_bytes());
+                signature.ok_or_else(|| Error::Internal("the system gives no random numbers".into()))
+            }
+        }
+    }
+
     /// Records the public halves at first start; afterwards refuses any others.
     pub(crate) async fn register(&self, db: &DatabaseConnection) -> Result<()> {
         for purpose in KeyPurpose::ALL {
@@ -135,7 +178,8 @@ impl InstanceKeys {
     /// what it is until the end of it.
     pub(crate) async fn require_current(&self, connection: &impl ConnectionTrait, purpose: KeyPurpose) -> Result<()> {
         let ours = self.public_key(purpose);
-        let described = |origin: &str, key: &str| format!("{origin} ({} key {})", purpose.as_str(), short_id(key));
+        let described =
+            |origin: &str, key: &str| format!("{origin} ({} key {})", purpose.as_str(), key_id(&purpose.der(key)));
         match current(connection, purpose).await? {
             Some(row) if row.public_key == ours && row.origin == self.origin() => Ok(()),
             row => Err(Error::ForeignKey {
@@ -171,8 +215,121 @@ async fn current(connection: &impl ConnectionTrait, purpose: KeyPurpose) -> Resu
         .await?)
 }
 
-/// Enough of a key's hash to tell it from others: 16 hex digits.
-fn short_id(public_key: &str) -> String {
-    let bytes = hex::decode(public_key).unwrap_or_default();
-    Sha256Digest::of(&bytes).to_string().chars().take(16).collect()
+/// Enough of a key's hash to tell it from others: the first 16 hex digits over its DER.
+fn key_id(der: &[u8]) -> String {
+    Sha256Digest::of(der).to_string().chars().take(16).collect()
+}
+
+/// A public key of the registry, in force or ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyInfo {
+    /// 16 hex digits of SHA-256 over the DER `SubjectPublicKeyInfo`.
+    pub id: String,
+    pub purpose: KeyPurpose,
+    /// The log's name.
+    pub origin: String,
+    /// DER `SubjectPublicKeyInfo`.
+    pub public_key: Vec<u8>,
+    pub valid_from: i64,
+    /// None for the key in force.
+    pub valid_to: Option<i64>,
+    /// Base64; by the key before it, over the text of the rotation. None for the first key.
+    pub rotation_signature: Option<String>,
+}
+
+impl KeyInfo {
+    fn of(row: signing_key::Model) -> Result<Self> {
+        let purpose = KeyPurpose::ALL.into_iter().find(|purpose| purpose.as_str() == row.purpose);
+        let purpose = purpose.ok_or_else(|| Error::Corrupt(format!("a key for {}", row.purpose)))?;
+        let public_key = purpose.der(&row.public_key);
+        Ok(Self {
+            id: key_id(&public_key),
+            purpose,
+            origin: row.origin,
+            public_key,
+            valid_from: row.valid_from,
+            valid_to: row.valid_to,
+            rotation_signature: row.rotation_signature,
+        })
+    }
+
+    /// The key as PEM.
+    pub fn pem(&self) -> String {
+        public_key_pem(&self.public_key)
+    }
+
+    /// A checkpoint key as the text form of signed notes knows it.
+    pub fn note_verifier(&self) -> Result<NoteVerifier> {
+        NoteVerifier::from_der(&self.origin, &self.public_key).map_err(|error| Error::Corrupt(error.to_string()))
+    }
+
+    /// What the key before it signed to name it as its successor.
+    pub fn rotation_text(&self, before: &Self) -> String {
+        let (from, to) = (hex::encode(&before.public_key), hex::encode(&self.public_key));
+        self.rotation(&from, &to).text()
+    }
+
+    fn rotation<'a>(&'a self, from: &'a str, to: &'a str) -> Rotation<'a> {
+        Rotation { purpose: self.purpose.as_str(), origin: &self.origin, from, to, at: self.valid_from }
+    }
+
+    /// Whether the key before it named it as its successor.
+    pub fn succeeds(&self, before: &Self) -> bool {
+        let signature = self.rotation_signature.as_ref().and_then(|text| STANDARD.decode(text).ok());
+        let (from, to) = (hex::encode(&before.public_key), hex::encode(&self.public_key));
+        let rotation = self.rotation(&from, &to);
+        self.origin == before.origin
+            && self.purpose == before.purpose
+            && signature.is_some_and(|signature| rotation.is_signed_by_the_old_key(&signature))
+    }
+}
+
+/// Every key that the registry had, oldest first of each purpose.
+pub(crate) async fn history(connection: &impl ConnectionTrait) -> Result<Vec<KeyInfo>> {
+    let rows = signing_key::Entity::find()
+        .order_by_asc(signing_key::Column::Purpose)
+        .order_by_asc(signing_key::Column::ValidFrom);
+    rows.all(connection).await?.into_iter().map(KeyInfo::of).collect()
+}
+
+/// Whether a private key is the one in force; without a registry around it, because a rotation
+/// that broke off has to be ended before one can be opened.
+pub async fn is_key_in_force(db: &DatabaseConnection, purpose: KeyPurpose, document: &[u8]) -> Result<bool> {
+    let public_key = purpose.public_key(document)?;
+    Ok(current(db, purpose).await?.is_some_and(|row| row.public_key == public_key))
+}
+
+impl Registry {
+    /// Lets `successor`, a private key as a PKCS #8 document, take the place of the key in force,
+    /// which signs that. What the old key signed goes on being verified with it; a process that
+    /// still has it signs nothing more.
+    pub async fn rotate_key(&self, purpose: KeyPurpose, successor: &[u8]) -> Result<()> {
+        let to = purpose.public_key(successor)?;
+        let txn = begin(&self.db).await?;
+        self.keys.require_current(&txn, purpose).await?;
+        let before = current(&txn, purpose).await?.ok_or_else(|| Error::Internal("no key is in force".into()))?;
+        let at = now_ms().max(before.valid_from + 1);
+        let ders = [&before.public_key, &to].map(|key| purpose.der(key));
+        let [from_hex, to_hex] = ders.each_ref().map(hex::encode);
+        let rotation = Rotation { purpose: purpose.as_str(), origin: &before.origin, from: &from_hex, to: &to_hex, at };
+        let signature = self.keys.sign_rotation(purpose, &rotation)?;
+        let next = signing_key::ActiveModel {
+            purpose: Set(purpose.as_str().to_owned()),
+            public_key: Set(to),
+            origin: Set(before.origin.clone()),
+            valid_from: Set(at),
+            valid_to: Set(None),
+            rotation_signature: Set(Some(STANDARD.encode(signature))),
+        };
+        signing_key::Entity::update(signing_key::ActiveModel { valid_to: Set(Some(at)), ..before.into() })
+            .exec(&txn)
+            .await?;
+        signing_key::Entity::insert(next).exec_without_returning(&txn).await?;
+        let event = Event::new("key.rotated", "weighhouse")
+            .detail("purpose", purpose.as_str())
+            .detail("from", key_id(&ders[0]))
+            .detail("to", key_id(&ders[1]));
+        audit::record(&txn, event).await?;
+        Ok(txn.commit().await?)
+    }
 }

@@ -93,6 +93,7 @@ pub(crate) fn all() -> RouteTable {
     let mut table = RouteTable::default();
     super::operations::routes(&mut table);
     crate::v1::routes(&mut table);
+    crate::log::routes(&mut table);
     crate::ui::routes(&mut table);
     table.facade = Facade::Hub;
     crate::hf::routes(&mut table);

@@ -1,14 +1,12 @@
-//! The gate, the jobs behind it and the audit log.
+//! The gate and the jobs behind it.
 
 use actix_web::{HttpResponse, web};
 use registry_core::{
     Caller, Error, JobState, MAIN_BRANCH, ModelInfo, ModelName, PageRequest, Question, Registry, Revision,
 };
 
-use super::wire::{
-    AuditEvent, AuditHead, AuditVerification, GateAnswer, GateRequest, Job, JobParams, Page, PageQuery, VerifyAudit,
-};
-use super::{Data, ModelPath};
+use super::Data;
+use super::wire::{GateAnswer, GateRequest, Job, JobParams, Page};
 use crate::server::access::Actor;
 use crate::server::problem::{Answer, Problem};
 
@@ -80,55 +78,4 @@ pub(crate) async fn jobs(state: Data, Actor(caller): Actor, query: web::Query<Jo
 pub(crate) async fn retry(state: Data, Actor(caller): Actor, id: web::Path<String>) -> Answer {
     state.registry.retry_job(&caller, &id).await?;
     Ok(HttpResponse::NoContent().finish())
-}
-
-/// Events of one model, newest first.
-#[utoipa::path(get, path = "/v1/models/{namespace}/{name}/events", tag = "governance",
-    params(ModelPath, PageQuery),
-    responses((status = 200, body = Page<AuditEvent>), (status = 401, body = Problem), (status = 403, body = Problem),
-        (status = 404, body = Problem), (status = 422, body = Problem)))]
-pub(crate) async fn model_events(
-    state: Data,
-    Actor(caller): Actor,
-    path: web::Path<ModelPath>,
-    page: web::Query<PageQuery>,
-) -> Answer {
-    let model = state.registry.find_model(&caller, &path.name()?).await?;
-    caller.require(&model.name.namespace, registry_core::Role::Maintainer)?;
-    let events = state.registry.audit_events(&caller, Some(&model.id), &page.into_inner().parse()?).await?;
-    Ok(HttpResponse::Ok().json(Page::from_core(events, AuditEvent::from)))
-}
-
-/// All events, newest first.
-#[utoipa::path(get, path = "/v1/audit/events", tag = "governance", params(PageQuery),
-    responses((status = 200, body = Page<AuditEvent>), (status = 401, body = Problem), (status = 403, body = Problem),
-        (status = 422, body = Problem)))]
-pub(crate) async fn events(state: Data, Actor(caller): Actor, page: web::Query<PageQuery>) -> Answer {
-    let events = state.registry.audit_events(&caller, None, &page.into_inner().parse()?).await?;
-    Ok(HttpResponse::Ok().json(Page::from_core(events, AuditEvent::from)))
-}
-
-/// The newest signed head of the audit log. Keep it elsewhere: held against the log later, it
-/// shows whether anything was cut off.
-#[utoipa::path(get, path = "/v1/audit/checkpoint", tag = "governance",
-    responses((status = 200, body = AuditHead), (status = 401, body = Problem), (status = 404, body = Problem)))]
-pub(crate) async fn checkpoint(state: Data, Actor(_caller): Actor) -> Answer {
-    let newest = state.registry.latest_checkpoint().await?;
-    let head = newest.ok_or_else(|| Error::NotFound("a checkpoint".into()))?;
-    Ok(HttpResponse::Ok().json(AuditHead {
-        tree_size: head.tree_size,
-        root_hash: head.root_hash,
-        note: head.note,
-        created_at: registry_core::rfc3339(head.created_at),
-        verifier: state.registry.log_verifier(),
-    }))
-}
-
-/// Recomputes the whole audit log and compares it with every signed head.
-#[utoipa::path(post, path = "/v1/audit/verify", tag = "governance", request_body = VerifyAudit,
-    responses((status = 200, body = AuditVerification), (status = 401, body = Problem), (status = 403, body = Problem)))]
-pub(crate) async fn verify(state: Data, Actor(caller): Actor, body: web::Json<VerifyAudit>) -> Answer {
-    caller.require_site_admin()?;
-    let report = state.registry.verify_audit_log(&body.known_checkpoints).await?;
-    Ok(HttpResponse::Ok().json(AuditVerification::from(report)))
 }

@@ -1,6 +1,7 @@
 //! The native API. A handler parses, calls the core once and renders.
 
 pub(crate) mod aibom;
+pub(crate) mod audit;
 pub(crate) mod files;
 pub(crate) mod governance;
 pub(crate) mod identity;
@@ -62,15 +63,19 @@ pub(crate) fn routes(table: &mut RouteTable) {
     table.add(post.clone(), records, MAINTAIN, license::record);
     let record = "/v1/models/{namespace}/{name}/revisions/{revision}/license/records/{id}";
     table.add(delete.clone(), record, MAINTAIN, license::end_record);
-    table.add(get.clone(), "/v1/models/{namespace}/{name}/events", MAINTAIN, governance::model_events);
+    table.add(get.clone(), "/v1/models/{namespace}/{name}/events", MAINTAIN, audit::model_events);
     // An answer is stored, so a stranger may not ask: every other use would leave a row.
     table.add(post.clone(), "/v1/gate", ANY_TOKEN, governance::gate);
     table.add(get.clone(), "/v1/decisions/{id}", READ, governance::decision);
     table.add(get.clone(), "/v1/jobs", ADMINISTER, governance::jobs);
     table.add(post.clone(), "/v1/jobs/{id}/retry", ADMINISTER, governance::retry);
-    table.add(get.clone(), "/v1/audit/events", ADMINISTER, governance::events);
-    table.add(get.clone(), "/v1/audit/checkpoint", READ, governance::checkpoint);
-    table.add(post.clone(), "/v1/audit/verify", ADMINISTER, governance::verify);
+    table.add(get.clone(), "/v1/audit/events", ADMINISTER, audit::events);
+    table.add(get.clone(), "/v1/audit/checkpoint", READ, audit::checkpoint);
+    table.add(post.clone(), "/v1/audit/verify", ADMINISTER, audit::verify);
+    table.add(get.clone(), "/v1/audit/events/{id}/proof", READ, audit::proof);
+    table.add(get.clone(), "/v1/audit/events/{id}/leaf", ANY_TOKEN, audit::leaf);
+    table.add(get.clone(), "/v1/audit/consistency", READ, audit::consistency);
+    table.add(get.clone(), "/v1/audit/keys", READ, audit::keys);
     table.add(get.clone(), "/v1/tokens", ANY_TOKEN, identity::tokens);
     table.add(post, "/v1/tokens", ANY_TOKEN, identity::issue);
     table.add(delete.clone(), "/v1/tokens/{id}", ANY_TOKEN, identity::revoke);

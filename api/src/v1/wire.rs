@@ -732,6 +732,72 @@ pub struct AuditHead {
     pub verifier: String,
 }
 
+/// Between which sizes of the log a proof is wanted.
+#[derive(Debug, Clone, Serialize, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct ConsistencyQuery {
+    /// Leaves of the earlier log.
+    pub from: u64,
+    /// Leaves of the later log, of which there must be a signed head; the newest when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub to: Option<u64>,
+}
+
+/// A public key of the registry.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct RegistryKey {
+    /// 16 hex digits of SHA-256 over the DER.
+    pub id: String,
+    /// `checkpoint` or `statement`.
+    pub purpose: String,
+    /// PEM.
+    pub public_key: String,
+    /// A checkpoint key in the text form of signed notes.
+    pub note_verifier: Option<String>,
+    pub valid_from: String,
+    /// Absent for the key in force.
+    pub valid_to: Option<String>,
+    /// How the key before it named this one.
+    pub rotation: Option<KeyRotation>,
+}
+
+/// What a key signed to name its successor.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct KeyRotation {
+    pub text: String,
+    /// Base64: Ed25519, or ECDSA P-256 with SHA-256 in DER.
+    pub signature: String,
+}
+
+impl RegistryKey {
+    pub fn list(keys: Vec<core::KeyInfo>) -> Vec<Self> {
+        let rotations: Vec<_> = keys
+            .iter()
+            .enumerate()
+            .map(|(place, key)| KeyRotation::of(place.checked_sub(1).map(|before| &keys[before]), key))
+            .collect();
+        keys.into_iter()
+            .zip(rotations)
+            .map(|(key, rotation)| Self {
+                purpose: key.purpose.as_str().to_owned(),
+                public_key: key.pem(),
+                note_verifier: key.note_verifier().ok().map(|verifier| verifier.to_string()),
+                valid_from: core::rfc3339(key.valid_from),
+                valid_to: key.valid_to.map(core::rfc3339),
+                id: key.id,
+                rotation,
+            })
+            .collect()
+    }
+}
+
+impl KeyRotation {
+    fn of(before: Option<&core::KeyInfo>, key: &core::KeyInfo) -> Option<Self> {
+        let text = key.rotation_text(before?);
+        key.rotation_signature.clone().map(|signature| Self { text, signature })
+    }
+}
+
 /// Checkpoints kept outside of the server, to be held against its log.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]

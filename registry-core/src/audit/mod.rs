@@ -6,7 +6,9 @@
 //! there as a salted hash, and the salt and the name lie in a row that can be erased.
 
 mod access_log;
+mod proof;
 mod sequencer;
+mod tree;
 mod verify;
 
 use std::collections::BTreeMap;
@@ -24,6 +26,7 @@ use verifier::provenance::transparency::{StatementEntry, canonical_json};
 pub use access_log::Access;
 pub(crate) use access_log::AccessLog;
 pub use sequencer::Checkpoint;
+pub(crate) use tree::complete_stored;
 pub use verify::{AuditReport, Problem};
 
 use crate::access::Caller;
@@ -143,7 +146,6 @@ fn canonical(leaf: &Leaf) -> Result<String> {
 ///
 /// Its leaf is an entry that stock sigstore verifiers know, not a [`Leaf`]: time, model and id lie
 /// beside it, and what the statement is about says the statement.
-#[expect(dead_code, reason = "the statements come next")]
 pub(crate) async fn record_statement(
     txn: &DatabaseTransaction,
     model_id: Option<&str>,

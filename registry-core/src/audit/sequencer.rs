@@ -10,7 +10,7 @@ use sea_orm::{
 };
 use verifier::provenance::transparency::{self, Frontier, merkle};
 
-use super::access_log;
+use super::{access_log, tree};
 use crate::database::{begin, now_ms, sql};
 use crate::entity::{audit_checkpoint, audit_event, audit_leaf};
 use crate::error::{Error, Result};
@@ -54,6 +54,7 @@ impl Registry {
         }
         let mut frontier = latest_frontier(&txn).await?;
         append(&txn, &mut frontier, &events).await?;
+        tree::complete(&txn, frontier.size()).await?;
         self.sign_head(&txn, &frontier).await?;
         txn.commit().await?;
         Ok(events.len() as u64)

@@ -5,12 +5,14 @@ use std::collections::{BTreeMap, HashMap};
 use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect};
 use serde::Serialize;
 use utoipa::ToSchema;
-use verifier::provenance::transparency::{self, Frontier, merkle};
+use verifier::provenance::transparency::merkle::{self, Hash, Node};
+use verifier::provenance::transparency::{self, Frontier, NoteVerifier};
 
 use super::access_log::{batch_digest, batch_entries};
 use super::{Leaf, person_hash};
-use crate::entity::{audit_checkpoint, audit_event, audit_leaf, audit_person};
+use crate::entity::{audit_checkpoint, audit_event, audit_leaf, audit_node, audit_person};
 use crate::error::Result;
+use crate::keys::{KeyInfo, KeyPurpose};
 use crate::registry::Registry;
 
 const BATCH: u64 = 1000;
@@ -59,7 +61,7 @@ impl Registry {
     /// newest part was cut off together with its heads is found out.
     pub async fn verify_audit_log(&self, known: &[String]) -> Result<AuditReport> {
         let mut report = AuditReport::default();
-        let mut frontier = Frontier::new();
+        let mut tree = Tree::default();
         let mut heads = self.signed_heads(known, &mut report).await?;
         let mut next = 0_i64;
         loop {
@@ -72,14 +74,18 @@ impl Registry {
                     report.add("LEAF_MISSING", format!("leaf {next} is missing"));
                 }
                 next = leaf.leaf_index + 1;
-                self.check_leaf(leaf, &events, &mut frontier, &mut report).await?;
-                check_head(&frontier, &mut heads, &mut report);
+                self.check_leaf(leaf, &events, &mut tree, &mut report).await?;
+                check_head(&tree.frontier, &mut heads, &mut report);
             }
+            self.check_nodes(&mut tree, &mut report).await?;
             next = after;
         }
         for (size, _) in heads {
             report
                 .add("LOG_TRUNCATED", format!("a signed head covers {size} leaves, but the log has {}", report.leaves));
+        }
+        if audit_node::Entity::find().count(&self.db).await? > tree.nodes {
+            report.add("NODE_CHANGED", "the tree has hashes of leaves that the log does not have".to_owned());
         }
         self.check_unsequenced(&mut report).await?;
         Ok(report)
@@ -87,11 +93,13 @@ impl Registry {
 
     /// Stored and given heads by size, after their signatures were checked.
     async fn signed_heads(&self, known: &[String], report: &mut AuditReport) -> Result<BTreeMap<u64, Vec<Head>>> {
+        let keys = self.verified_keys(report).await?;
+        let mut signers = Vec::new();
         let rows = audit_checkpoint::Entity::find().order_by_asc(audit_checkpoint::Column::TreeSize).all(&self.db);
         let mut heads: BTreeMap<u64, Vec<Head>> = BTreeMap::new();
         for row in rows.await? {
             report.checkpoints += 1;
-            let head = self.open_head(&row.note, report);
+            let head = open_head(&row.note, &keys, &mut signers, report);
             let size = u64::try_from(row.tree_size).unwrap_or_default();
             if head.as_ref().is_some_and(|head| head.size != size || hex::encode(head.root) != row.root_hash) {
                 report.add("CHECKPOINT_CHANGED", format!("the checkpoint of size {size} is not what was signed"));
@@ -100,29 +108,51 @@ impl Registry {
             heads.entry(size).or_default().push(Head { root, frontier: Some(row.frontier) });
         }
         for note in known {
-            if let Some(head) = self.open_head(note, report) {
+            if let Some(head) = open_head(note, &keys, &mut signers, report) {
                 heads.entry(head.size).or_default().push(Head { root: Some(head.root), frontier: None });
             }
         }
+        check_signers(signers, report);
         heads.remove(&0);
         Ok(heads)
     }
 
-    fn open_head(&self, note: &str, report: &mut AuditReport) -> Option<transparency::Checkpoint> {
-        match transparency::Checkpoint::open(note, self.keys.verifier()) {
-            Ok(head) => Some(head),
-            Err(error) => {
-                report.add("CHECKPOINT_SIGNATURE", error.to_string());
-                None
+    /// The checkpoint keys, oldest first, after each but the first was found to be named by the
+    /// one before it; the same for the keys of statements.
+    async fn verified_keys(&self, report: &mut AuditReport) -> Result<Vec<NoteVerifier>> {
+        let keys = self.keys().await?;
+        for pair in keys.windows(2) {
+            let [before, key] = pair else { continue };
+            if key.purpose == before.purpose && !key.succeeds(before) {
+                let purpose = key.purpose.as_str();
+                report.add("KEY_CHANGED", format!("{purpose} key {} was not named by the key before it", key.id));
             }
         }
+        keys.iter().filter(|key| key.purpose == KeyPurpose::Checkpoint).map(KeyInfo::note_verifier).collect()
+    }
+
+    /// The stored hashes of the subtrees that the last leaves completed.
+    async fn check_nodes(&self, tree: &mut Tree, report: &mut AuditReport) -> Result<()> {
+        for (node, hash) in std::mem::take(&mut tree.completed) {
+            let (level, index) = (node.level / 8, i64::try_from(node.index).unwrap_or(i64::MAX));
+            let stored = audit_node::Entity::find_by_id((i32::from(level), index)).one(&self.db).await?;
+            tree.nodes += 1;
+            match stored {
+                Some(row) if row.hash == hex::encode(hash) => {}
+                Some(_) => {
+                    report.add("NODE_CHANGED", format!("hash {index} of level {level} is not that of the leaves"))
+                }
+                None => report.add("NODE_MISSING", format!("hash {index} of level {level} is missing")),
+            }
+        }
+        Ok(())
     }
 
     async fn check_leaf(
         &self,
         leaf: &audit_leaf::Model,
         events: &Events,
-        frontier: &mut Frontier,
+        tree: &mut Tree,
         report: &mut AuditReport,
     ) -> Result<()> {
         report.leaves += 1;
@@ -135,8 +165,9 @@ impl Registry {
         if hex::encode(hash) != leaf.leaf_hash {
             report.add("EVENT_CHANGED", format!("event {} of leaf {index} is not what was logged", event.id));
         }
-        if frontier.append(hash).is_err() {
-            report.add("LOG_TOO_LONG", format!("leaf {index} does not fit into the tree"));
+        match tree.frontier.append(hash) {
+            Ok(completed) => tree.completed.extend(completed.into_iter().filter(is_stored)),
+            Err(_) => report.add("LOG_TOO_LONG", format!("leaf {index} does not fit into the tree")),
         }
         match Leaf::of(event) {
             Ok(parsed) => self.check_event(event, events, &parsed, report).await,
@@ -185,6 +216,57 @@ impl Registry {
     }
 }
 
+/// The tree on the way through the leaves.
+#[derive(Default)]
+struct Tree {
+    frontier: Frontier,
+    /// Subtrees to be compared with what is stored of them.
+    completed: Vec<(Node, Hash)>,
+    /// How many were compared.
+    nodes: u64,
+}
+
+/// Of 256 hashes of a level, one of the level above is stored.
+const fn is_stored((node, _): &(Node, Hash)) -> bool {
+    node.level > 0 && node.level.is_multiple_of(8)
+}
+
+/// Opens a head and notes its size with the place of its key among the log's.
+fn open_head(
+    note: &str,
+    keys: &[NoteVerifier],
+    signers: &mut Vec<(u64, usize)>,
+    report: &mut AuditReport,
+) -> Option<transparency::Checkpoint> {
+    let opened = keys.iter().enumerate().find_map(|(place, key)| {
+        let head = transparency::Checkpoint::open(note, key).ok()?;
+        Some((head, place))
+    });
+    match opened {
+        Some((head, place)) => {
+            signers.push((head.size, place));
+            Some(head)
+        }
+        None => {
+            let error = transparency::Checkpoint::open_by_any(note, keys).err();
+            report.add("CHECKPOINT_SIGNATURE", error.map(|error| error.to_string()).unwrap_or_default());
+            None
+        }
+    }
+}
+
+/// A key that has ended signs no longer log than its successor has signed.
+fn check_signers(mut signers: Vec<(u64, usize)>, report: &mut AuditReport) {
+    signers.sort_unstable();
+    let mut newest = 0;
+    for (size, place) in signers {
+        if place < newest {
+            report.add("CHECKPOINT_KEY", format!("the head of size {size} is signed by a key that had ended"));
+        }
+        newest = newest.max(place);
+    }
+}
+
 /// The events of a batch of leaves with the people behind them.
 struct Events {
     by_id: HashMap<String, audit_event::Model>,
@@ -203,7 +285,7 @@ impl Events {
 
 /// A head to be met on the way through the leaves.
 struct Head {
-    root: Option<merkle::Hash>,
+    root: Option<Hash>,
     frontier: Option<String>,
 }
 

@@ -11,9 +11,17 @@ pub mod entry;
 pub mod frontier;
 pub mod merkle;
 pub mod note;
+pub mod proof;
+pub mod rotation;
+pub mod tile;
+pub mod trusted_root;
 
 pub use canonical_json::canonical_json;
 pub use entry::{EntryError, StatementEntry};
 pub use frontier::Frontier;
 pub use merkle::{Hash, Node};
 pub use note::{Checkpoint, NoteSigner, NoteVerifier, SignedNote};
+pub use proof::InclusionProof;
+pub use rotation::Rotation;
+pub use tile::Tile;
+pub use trusted_root::{LogKey, trusted_root};

@@ -15,6 +15,9 @@ const ED25519_ALGORITHM: u8 = 0x01;
 const ED25519_KEY_LENGTH: usize = 32;
 const ED25519_SIGNATURE_LENGTH: usize = 64;
 
+/// The DER before the 32 bytes of a key in a `SubjectPublicKeyInfo` (RFC 8410).
+const SPKI_PREFIX: [u8; 12] = [0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00];
+
 /// A note is a few hundred bytes; what is larger is not read.
 const LARGEST_NOTE: usize = 64 * 1024;
 const MOST_SIGNATURES: usize = 64;
@@ -116,10 +119,14 @@ fn check_name(name: &str) -> Result<(), NoteError> {
     if name.is_empty() || name.chars().any(is_forbidden) { Err(NoteError::KeyName) } else { Ok(()) }
 }
 
+fn key_hash(name: &str, public_key: &[u8]) -> Hash {
+    let named = Sha256::new().chain_update(name).chain_update([b'\n', ED25519_ALGORITHM]);
+    named.chain_update(public_key).finalize().into()
+}
+
 fn key_id(name: &str, public_key: &[u8]) -> [u8; 4] {
-    let hash =
-        Sha256::new().chain_update(name).chain_update([b'\n', ED25519_ALGORITHM]).chain_update(public_key).finalize();
-    [hash[0], hash[1], hash[2], hash[3]]
+    let [a, b, c, d, ..] = key_hash(name, public_key);
+    [a, b, c, d]
 }
 
 /// A named private key that signs notes.
@@ -157,6 +164,11 @@ impl NoteSigner {
             signature: self.key.sign(text.as_bytes()).as_ref().to_vec(),
         };
         Ok(SignedNote { text: text.to_owned(), signatures: vec![signature] })
+    }
+
+    /// The signature over bytes that are no note. They must not begin as a note of this signer does.
+    pub fn sign_bytes(&self, message: &[u8]) -> Vec<u8> {
+        self.key.sign(message).as_ref().to_vec()
     }
 
     /// The public half.
@@ -202,6 +214,26 @@ impl NoteVerifier {
 
     pub fn key_id(&self) -> [u8; 4] {
         key_id(&self.name, &self.public_key)
+    }
+
+    /// The whole hash that the key id is the beginning of: a log's id in sigstore's documents.
+    pub fn log_id(&self) -> Hash {
+        key_hash(&self.name, &self.public_key)
+    }
+
+    /// The key as a DER `SubjectPublicKeyInfo` (RFC 8410).
+    pub fn public_key_der(&self) -> Vec<u8> {
+        [&SPKI_PREFIX[..], &self.public_key].concat()
+    }
+
+    /// Reads what [`Self::public_key_der`] writes.
+    pub fn from_der(name: &str, der: &[u8]) -> Result<Self, NoteError> {
+        Self::new(name, der.strip_prefix(&SPKI_PREFIX).ok_or(NoteError::Key)?)
+    }
+
+    /// Whether `signature` is this key's over bytes that are no note.
+    pub fn verifies_bytes(&self, message: &[u8], signature: &[u8]) -> bool {
+        UnparsedPublicKey::new(&ED25519, &self.public_key).verify(message, signature).is_ok()
     }
 
     /// Checks that the note carries a valid signature of this key and returns its text.
@@ -257,6 +289,19 @@ impl Checkpoint {
         } else {
             Err(NoteError::Checkpoint("it is of another log than the key"))
         }
+    }
+
+    /// The same with the first of several keys that signed it: those that a log had in turn.
+    pub fn open_by_any(note: &str, verifiers: &[NoteVerifier]) -> Result<Self, NoteError> {
+        let mut refusal = NoteError::NoSignature("that is trusted".to_owned());
+        for verifier in verifiers {
+            match Self::open(note, verifier) {
+                Err(error @ NoteError::NoSignature(_)) => refusal = error,
+                result => return result,
+            }
+        }
+        // What is no note at all says so, whoever is trusted.
+        SignedNote::parse(note).and(Err(refusal))
     }
 
     /// Reads a checkpoint's text. Extension lines are refused: this log writes none.
