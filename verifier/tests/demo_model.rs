@@ -2,6 +2,7 @@
 
 use verifier::evidence::{InspectionVerdict, LicenseVerdict, ProvenanceVerdict};
 use verifier::format::{FileEntry, inspect};
+use verifier::provenance::{DigestCache, Subject, TrustMaterial};
 use verifier::{DigestedFile, FileReader, license, provenance};
 use weighhouse_tests::environment;
 
@@ -22,5 +23,7 @@ fn smollm2_is_an_unsigned_permissive_llama() {
     let facts = license::judge_files(license::Catalog::built_in(), &files, &inspection);
     assert_eq!((facts.concluded.as_str(), facts.verdict), ("Apache-2.0", LicenseVerdict::Agreed));
     assert_eq!(facts.openness.access_class, "open-weight-permissive");
-    assert_eq!(provenance::judge(&files, &[], &[]).verdict, ProvenanceVerdict::Unsigned);
+    let subject = Subject { files: &files, content_digest: "", attached: &[] };
+    let facts = provenance::judge(subject, &TrustMaterial::default(), &DigestCache::new());
+    assert_eq!(facts.verdict, ProvenanceVerdict::Unsigned);
 }

@@ -12,7 +12,8 @@ use sha2::{Digest, Sha256};
 use verifier::DigestedFile;
 use verifier::evidence::{ProvenanceFacts, ProvenanceVerdict, SignatureState};
 use verifier::provenance;
-use verifier::provenance::oms::{KeyError, SignatureCheck, SignedFile, SigningKey, TrustedKey, sign, verify};
+use verifier::provenance::oms::{self, KeyError, SignatureCheck, SignedFile, SigningKey, TrustedKey, sign};
+use verifier::provenance::{DigestCache, Subject, TrustMaterial, TrustRoot};
 use weighhouse_tests::environment;
 use weighhouse_tests::gguf;
 
@@ -21,6 +22,8 @@ const FILES: [(&str, &str); 3] = [("a-b", "one"), ("a.txt", "two"), ("a/b", "thr
 fn sha256(bytes: impl AsRef<[u8]>) -> String {
     hex::encode(Sha256::digest(bytes))
 }
+
+static NOTHING: Vec<u8> = Vec::new();
 
 /// An edit of a bundle or statement.
 type Change<'a> = &'a dyn Fn(&mut Value);
@@ -45,6 +48,11 @@ impl Files {
     fn signed(&self) -> Vec<SignedFile<'_>> {
         self.0.iter().map(|(path, sha256)| SignedFile { path, sha256 }).collect()
     }
+
+    /// As a registry has them: no content is needed where the stored digest is the signed one.
+    fn stored(&self) -> Vec<DigestedFile<'_>> {
+        self.0.iter().map(|(path, digest)| DigestedFile { path, digest, source: &NOTHING }).collect()
+    }
 }
 
 fn trusted(key: &SigningKey) -> TrustedKey {
@@ -56,7 +64,16 @@ fn signed_bundle(key: &SigningKey) -> Value {
 }
 
 fn check(bundle: &Value, files: &Files, keys: &[TrustedKey]) -> SignatureCheck {
-    verify(bundle.to_string().as_bytes(), &files.signed(), keys)
+    verify(bundle.to_string().as_bytes(), files, &by_keys(keys))
+}
+
+fn verify(bundle: &[u8], files: &Files, trust: &TrustMaterial) -> SignatureCheck {
+    let content = files.stored();
+    oms::verify(bundle, oms::Files { content: &content, signatures: &[] }, trust, &DigestCache::new())
+}
+
+fn by_keys(keys: &[TrustedKey]) -> TrustMaterial {
+    TrustMaterial { keys: keys.to_vec(), roots: Vec::new() }
 }
 
 fn codes(check: &SignatureCheck) -> Vec<&str> {
@@ -174,22 +191,30 @@ fn keys_that_are_not_trusted_never_make_a_signature_trusted() {
 #[test]
 fn envelopes_that_other_readers_could_take_differently_are_refused() {
     let key = SigningKey::generate().unwrap();
-    let cases: [(&str, Change); 10] = [
-        ("OMS_MISSING_ENVELOPE", &|bundle| drop(bundle.as_object_mut().unwrap().remove("dsseEnvelope"))),
-        ("OMS_MISSING_VERIFICATION_MATERIAL", &|bundle| bundle["verificationMaterial"] = json!({})),
-        ("OMS_MEDIA_TYPE", &|bundle| {
+    let cases: [(&str, Change); 13] = [
+        ("BUNDLE_MISSING_ENVELOPE", &|bundle| drop(bundle.as_object_mut().unwrap().remove("dsseEnvelope"))),
+        ("BUNDLE_MISSING_VERIFICATION_MATERIAL", &|bundle| bundle["verificationMaterial"] = json!({})),
+        // An old version asks for less, so it may not be claimed without a proof.
+        ("BUNDLE_MISSING_INCLUSION_PROOF", &|bundle| {
             bundle["mediaType"] = json!("application/vnd.dev.sigstore.bundle+json;version=0.1");
         }),
-        ("OMS_PAYLOAD_TYPE", &|bundle| bundle["dsseEnvelope"]["payloadType"] = json!("text/plain")),
-        ("OMS_INVALID_BASE64", &|bundle| bundle["dsseEnvelope"]["payload"] = json!("!")),
-        ("OMS_SIGNATURE_COUNT", &|bundle| bundle["dsseEnvelope"]["signatures"] = json!([])),
-        ("OMS_SIGNATURE_COUNT", &|bundle| {
+        ("BUNDLE_PAYLOAD_TYPE", &|bundle| bundle["dsseEnvelope"]["payloadType"] = json!("text/plain")),
+        ("BUNDLE_INVALID_BASE64", &|bundle| bundle["dsseEnvelope"]["payload"] = json!("!")),
+        ("BUNDLE_SIGNATURE_COUNT", &|bundle| bundle["dsseEnvelope"]["signatures"] = json!([])),
+        ("BUNDLE_SIGNATURE_COUNT", &|bundle| {
             let signature = bundle["dsseEnvelope"]["signatures"][0].clone();
             bundle["dsseEnvelope"]["signatures"] = json!([signature, { "sig": "AAAA" }]);
         }),
-        ("OMS_BAD_SIGNATURE", &|bundle| bundle["dsseEnvelope"]["signatures"][0]["sig"] = json!("AAAA")),
-        ("OMS_KEY_HINT_MISMATCH", &|bundle| bundle["verificationMaterial"]["publicKey"]["hint"] = json!("00")),
-        ("OMS_INVALID_JSON", &|bundle| bundle["verificationMaterial"]["certificate"] = json!({ "rawBytes": "" })),
+        ("SIGNATURE_INVALID", &|bundle| bundle["dsseEnvelope"]["signatures"][0]["sig"] = json!("AAAA")),
+        ("SIGNATURE_KEY_HINT_MISMATCH", &|bundle| bundle["verificationMaterial"]["publicKey"]["hint"] = json!("00")),
+        ("BUNDLE_AMBIGUOUS_MATERIAL", &|bundle| {
+            bundle["verificationMaterial"]["certificate"] = json!({ "rawBytes": "" });
+        }),
+        ("BUNDLE_INVALID_JSON", &|bundle| bundle["verificationMaterial"]["publicKeys"] = json!([])),
+        ("BUNDLE_MEDIA_TYPE", &|bundle| bundle["mediaType"] = json!("text/plain")),
+        ("BUNDLE_TOO_MANY_PARTS", &|bundle| {
+            bundle["verificationMaterial"]["tlogEntries"] = json!(vec![json!({}); 17]);
+        }),
     ];
     for (code, change) in cases {
         let mut bundle = signed_bundle(&key);
@@ -197,10 +222,10 @@ fn envelopes_that_other_readers_could_take_differently_are_refused() {
         let check = check(&bundle, &Files::new(&FILES), &[trusted(&key)]);
         assert_eq!((codes(&check), check.facts.state), (vec![code], SignatureState::Invalid));
     }
-    let check = verify(b"", &[], &[trusted(&key)]);
-    assert_eq!(codes(&check), ["OMS_INVALID_JSON"]);
-    let check = verify(&vec![b' '; 17 << 20], &[], &[trusted(&key)]);
-    assert_eq!(codes(&check), ["OMS_BUNDLE_TOO_LARGE"]);
+    let check = verify(b"", &Files(Vec::new()), &by_keys(&[trusted(&key)]));
+    assert_eq!(codes(&check), ["BUNDLE_INVALID_JSON"]);
+    let check = verify(&vec![b' '; 17 << 20], &Files(Vec::new()), &by_keys(&[trusted(&key)]));
+    assert_eq!(codes(&check), ["BUNDLE_TOO_LARGE"]);
 }
 
 #[test]
@@ -237,27 +262,17 @@ fn manifests_of_a_trusted_key_are_still_refused_for_what_they_say() {
 }
 
 #[test]
-fn kinds_that_cannot_be_checked_are_unsupported_and_cover_nothing() {
+fn a_hash_that_is_not_known_is_unsupported_and_covers_nothing() {
     let key = Signer::new();
-    let sharded = resigned(&key, |it| {
-        it["predicate"]["serialization"]["method"] = json!("shards");
-        it["predicate"]["serialization"]["shard_size"] = json!(2000.0);
+    let bundle = resigned(&key, |it| {
+        it["predicate"]["serialization"]["hash_type"] = json!("md6");
         for resource in it["predicate"]["resources"].as_array_mut().unwrap() {
-            resource["name"] = json!(format!("{}:0:4", resource["name"].as_str().unwrap()));
-            resource["algorithm"] = json!("sha256-sharded-2000");
+            resource["algorithm"] = json!("md6");
         }
     });
-    let blake = resigned(&key, |it| {
-        it["predicate"]["serialization"]["hash_type"] = json!("blake3");
-        for resource in it["predicate"]["resources"].as_array_mut().unwrap() {
-            resource["algorithm"] = json!("blake3");
-        }
-    });
-    for (bundle, code) in [(sharded, "OMS_SHARDS_UNSUPPORTED"), (blake, "OMS_HASH_UNSUPPORTED")] {
-        let check = check(&bundle, &Files::new(&FILES), &[key.trusted()]);
-        assert_eq!((codes(&check), check.facts.state), (vec![code], SignatureState::Unsupported));
-        assert!(check.facts.coverage.signed.is_empty());
-    }
+    let check = check(&bundle, &Files::new(&FILES), &[key.trusted()]);
+    assert_eq!((codes(&check), check.facts.state), (vec!["OMS_HASH_UNSUPPORTED"], SignatureState::Unsupported));
+    assert!(check.facts.coverage.signed.is_empty());
 }
 
 #[test]
@@ -304,43 +319,71 @@ fn vectors_of_the_specification_verify_as_their_folder_says() {
     let Some(vectors) = environment::vectors() else { return };
     let folder = vectors.join("oms-spec/test-vectors/v1.0");
     let read = |path: &str| fs_err::read(folder.join(path)).unwrap();
-    let keys = [release_key(&vectors)];
+    let trust = release_trust(&vectors);
     let files = Files::read(&vectors.join("oms-releases/v1.0.1-elliptic-key"));
-    let check = |path: &str| verify(&read(path), &files.signed(), &keys);
-    let valid = check("valid/key.bundle.json");
-    assert_eq!(valid.facts.state, SignatureState::Trusted, "{:?}", valid.findings);
-    assert_eq!(valid.facts.coverage.ignored, ["ignore-me"]);
-    assert_eq!(codes(&check("valid/certificate.bundle.json")), ["OMS_CERTIFICATE_UNSUPPORTED"]);
-    assert_eq!(codes(&check("valid/sigstore.bundle.json")), ["OMS_KEYLESS_UNSUPPORTED"]);
-    assert_eq!(codes(&check("invalid-payload/wrong-predicate.bundle.json")), ["OMS_WRONG_PREDICATE"]);
-    for path in ["empty", "missing-envelope", "missing-verification-material"] {
-        assert_eq!(check(&format!("invalid/{path}.bundle.json")).facts.state, SignatureState::Invalid, "{path}");
+    let cases = [
+        ("valid/key", SignatureState::Trusted, &[] as &[&str]),
+        ("valid/sigstore", SignatureState::Untrusted, &[]),
+        // The vector's signer has the certificate of an authority, which is refused by name.
+        ("valid/certificate", SignatureState::Invalid, &["CERTIFICATE_IS_AUTHORITY"]),
+        ("invalid/empty", SignatureState::Invalid, &["BUNDLE_INVALID_JSON"]),
+        ("invalid/missing-envelope", SignatureState::Invalid, &["BUNDLE_MISSING_ENVELOPE"]),
+        ("invalid/missing-tlog-entries", SignatureState::Invalid, &["SIGNING_TIME_MISSING"]),
+        ("invalid/missing-verification-material", SignatureState::Invalid, &["BUNDLE_MISSING_VERIFICATION_MATERIAL"]),
+        ("invalid-payload/wrong-predicate", SignatureState::Invalid, &["SIGNATURE_INVALID", "OMS_WRONG_PREDICATE"]),
+    ];
+    for (name, state, expected) in cases {
+        let check = verify(&read(&format!("{name}.bundle.json")), &files, &trust);
+        assert_eq!((check.facts.state, codes(&check)), (state, expected.to_vec()), "{name}: {:?}", check.findings);
+        let signed = matches!(state, SignatureState::Trusted | SignatureState::Untrusted);
+        assert_eq!(check.facts.coverage.ignored == ["ignore-me"], signed, "{name}");
     }
 }
 
 #[test]
 fn signatures_of_released_tools_verify() {
     let Some(vectors) = environment::vectors() else { return };
-    let keys = [release_key(&vectors)];
+    let trust = release_trust(&vectors);
     let releases = [
         ("v0.3.1-elliptic-key", SignatureState::Trusted, "key"),
         ("v1.0.1-elliptic-key", SignatureState::Trusted, "key"),
-        ("v0.3.1-certificate", SignatureState::Unsupported, "certificate"),
-        ("v1.0.1-certificate", SignatureState::Unsupported, "certificate"),
-        ("v0.3.1-sigstore", SignatureState::Unsupported, "keyless"),
-        ("v1.0.1-sigstore", SignatureState::Unsupported, "keyless"),
+        ("v0.3.1-certificate", SignatureState::Invalid, "certificate"),
+        ("v1.0.1-certificate", SignatureState::Invalid, "certificate"),
+        ("v0.3.1-sigstore", SignatureState::Untrusted, "keyless"),
+        ("v1.0.1-sigstore", SignatureState::Untrusted, "keyless"),
     ];
     for (release, state, method) in releases {
         let folder = vectors.join("oms-releases").join(release);
         let files = Files::read(&folder);
-        let check = verify(&fs_err::read(folder.join("model.sig")).unwrap(), &files.signed(), &keys);
-        assert_eq!(
-            (check.facts.state, check.facts.method.as_str()),
-            (state, method),
-            "{release}: {:?}",
-            check.findings
-        );
+        let check = verify(&fs_err::read(folder.join("model.sig")).unwrap(), &files, &trust);
+        let found = (check.facts.state, check.facts.method.as_str());
+        assert_eq!(found, (state, method), "{release}: {:?}", check.findings);
+        if method == "certificate" {
+            assert_eq!(codes(&check), ["CERTIFICATE_IS_AUTHORITY"], "{release}");
+        }
+        if method == "keyless" {
+            assert_keyless(&check, release);
+        }
     }
+}
+
+fn assert_keyless(check: &SignatureCheck, release: &str) {
+    let facts = &check.facts;
+    let certificate = facts.certificate.as_ref().unwrap();
+    assert_eq!(certificate.identity.as_deref(), Some("stefanb@us.ibm.com"), "{release}");
+    assert_eq!(certificate.issuer.as_deref(), Some("https://sigstore.verify.ibm.com/oauth2"), "{release}");
+    assert_eq!((facts.root.as_deref(), certificate.subject.as_str()), (Some("public-good"), ""), "{release}");
+    assert_eq!((facts.times.len(), facts.log_positions.len()), (1, 1), "{release}");
+    assert!(certificate.valid_from <= facts.times[0].at && facts.times[0].at <= certificate.valid_until, "{release}");
+    assert!(facts.log_positions[0].log.starts_with("rekor.sigstore.dev"), "{release}");
+    assert_eq!((facts.signer.as_deref(), check.findings.len()), (None, 0), "{release}");
+}
+
+/// The key, certificate authority and sigstore instance that released tools signed with.
+fn release_trust(vectors: &Path) -> TrustMaterial {
+    let authority = fs_err::read(vectors.join("oms-releases/keys/ca-cert.pem")).unwrap();
+    let roots = vec![TrustRoot::parse("releases", &authority).unwrap(), TrustRoot::public_good().unwrap()];
+    TrustMaterial { keys: vec![release_key(vectors)], roots }
 }
 
 fn release_key(vectors: &Path) -> TrustedKey {
@@ -356,7 +399,8 @@ fn judge(files: &[(&str, Vec<u8>)], attached: &[Vec<u8>], keys: &[TrustedKey]) -
         .zip(&digests)
         .map(|((path, bytes), digest)| DigestedFile { path, digest, source: bytes })
         .collect();
-    provenance::judge(&files, attached, keys)
+    let subject = Subject { files: &files, content_digest: "", attached };
+    provenance::judge(subject, &by_keys(keys), &DigestCache::new())
 }
 
 fn finding_codes(facts: &ProvenanceFacts) -> Vec<&str> {

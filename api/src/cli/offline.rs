@@ -15,6 +15,7 @@ use verifier::evidence::{
 };
 use verifier::format::{self, FileEntry, FileKind};
 use verifier::provenance::oms::TrustedKey;
+use verifier::provenance::{DigestCache, Subject, TrustMaterial};
 use verifier::{DigestedFile, ReadAt, provenance};
 
 use super::LocalPath;
@@ -163,7 +164,10 @@ impl Verify {
         // No signature covers itself or another one beside it.
         files.retain(|file| !is_same_file(&file.location, &signature) && !is_signature(file));
         let specs = folder::specify(&files)?;
-        let facts = provenance::judge(&digested(&files, &specs), &[bundle], &keys);
+        let files = digested(&files, &specs);
+        let subject = Subject { files: &files, content_digest: "", attached: &[bundle] };
+        let trust = TrustMaterial { keys, roots: Vec::new() };
+        let facts = provenance::judge(subject, &trust, &DigestCache::new());
         let answer = Answer::of(&facts);
         if self.json {
             output::json(&Verification { answer, facts: &facts })?;

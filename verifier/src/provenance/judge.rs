@@ -3,10 +3,15 @@
 use std::collections::BTreeSet;
 use std::io;
 
-use super::oms::{self, SignatureCheck, SignedFile, TrustedKey};
+use super::attestation;
+use super::digests::DigestCache;
+use super::material::TrustMaterial;
+use super::oms::{self, SignatureCheck};
+use super::peek::predicate_type;
 use crate::DigestedFile;
 use crate::evidence::{
-    Coverage, Finding, ProvenanceFacts, ProvenanceVerdict, SCHEMA_VERSION, Severity, SignatureFacts, SignatureState,
+    AttestationFacts, Coverage, Finding, ProvenanceFacts, ProvenanceVerdict, SCHEMA_VERSION, Severity, SignatureFacts,
+    SignatureState,
 };
 use crate::format::FileKind;
 use crate::format::kind;
@@ -19,31 +24,93 @@ const PREFIX_BYTES: usize = 4096;
 /// Longest list of paths in a finding.
 const MAX_LISTED: usize = 10;
 
-/// Judges the signatures inside a revision and those that were attached to it later.
-pub fn judge(files: &[DigestedFile<'_>], attached: &[Vec<u8>], keys: &[TrustedKey]) -> ProvenanceFacts {
-    let revision = Revision::of(files);
-    let mut checks: Vec<SignatureCheck> = Vec::new();
-    for signature in &revision.signatures {
-        checks.push(check_inside(signature, &revision.files, keys));
+/// A revision whose provenance is asked for.
+#[derive(Clone, Copy)]
+pub struct Subject<'a> {
+    pub files: &'a [DigestedFile<'a>],
+    /// Hex SHA-256 that is the identity of all files together.
+    pub content_digest: &'a str,
+    /// Bundles that were attached later, signatures and attestations.
+    pub attached: &'a [Vec<u8>],
+}
+
+/// Judges the bundles inside a revision and those that were attached to it later.
+///
+/// The answer is the same at any time. Digests that a signature needs beside the stored ones are
+/// taken from `digests` or computed into it.
+pub fn judge(subject: Subject<'_>, trust: &TrustMaterial, digests: &DigestCache) -> ProvenanceFacts {
+    let revision = Revision::of(subject.files);
+    let mut judged = Judged::default();
+    let judge = Judge { subject, files: revision.files(), trust, digests };
+    for file in &revision.signatures {
+        match read_signature(file.source) {
+            Ok(bundle) => judge.check(&bundle, Some(file.path), &mut judged),
+            Err(error) => judged.add(unreadable(file, &error), Some(file.path)),
+        }
     }
-    checks.extend(attached.iter().map(|bundle| oms::verify(bundle, &revision.files, keys)));
-    let verdict = revision.verdict(&checks);
-    let mut findings: Vec<Finding> = checks.iter().flat_map(|check| check.findings.clone()).collect();
-    findings.extend(revision.gaps(&checks));
+    for bundle in subject.attached {
+        judge.check(bundle, None, &mut judged);
+    }
+    let Judged { signatures, attestations, mut findings } = judged;
+    let verdict = revision.verdict(&signatures);
+    findings.extend(revision.gaps(&signatures));
     ProvenanceFacts {
         schema_version: SCHEMA_VERSION,
         verdict,
-        signatures: checks.into_iter().map(|check| check.facts).collect(),
-        attestations: Vec::new(),
+        signatures,
+        attestations,
         weight_files: revision.weights.iter().map(|path| (*path).to_owned()).collect(),
         documents: revision.documents.iter().map(|path| (*path).to_owned()).collect(),
         findings,
     }
 }
 
+/// What every bundle of a revision is judged with.
+struct Judge<'a> {
+    subject: Subject<'a>,
+    files: oms::Files<'a>,
+    trust: &'a TrustMaterial,
+    digests: &'a DigestCache,
+}
+
+impl Judge<'_> {
+    /// A bundle is what its statement says it is; one whose statement cannot be read is refused as a signature.
+    fn check(&self, bundle: &[u8], path: Option<&str>, judged: &mut Judged) {
+        if let Ok(Some(_)) = predicate_type(bundle) {
+            let check = attestation::check(bundle, self.subject.content_digest, self.subject.files, self.trust);
+            judged.attestations.push(check.facts);
+            judged.note(check.findings, path);
+        } else {
+            judged.add(oms::verify(bundle, self.files, self.trust, self.digests), path);
+        }
+    }
+}
+
+/// What all bundles came to.
+#[derive(Default)]
+struct Judged {
+    signatures: Vec<SignatureFacts>,
+    attestations: Vec<AttestationFacts>,
+    findings: Vec<Finding>,
+}
+
+impl Judged {
+    fn add(&mut self, check: SignatureCheck, path: Option<&str>) {
+        self.signatures.push(check.facts);
+        self.note(check.findings, path);
+    }
+
+    fn note(&mut self, findings: Vec<Finding>, path: Option<&str>) {
+        self.findings.extend(findings.into_iter().map(|finding| match path {
+            Some(path) => finding.at(path),
+            None => finding,
+        }));
+    }
+}
+
 /// The files of a revision, apart from the signatures over them.
 struct Revision<'a> {
-    files: Vec<SignedFile<'a>>,
+    content: Vec<DigestedFile<'a>>,
     weights: BTreeSet<&'a str>,
     documents: BTreeSet<&'a str>,
     signatures: Vec<DigestedFile<'a>>,
@@ -52,7 +119,7 @@ struct Revision<'a> {
 impl<'a> Revision<'a> {
     fn of(files: &[DigestedFile<'a>]) -> Self {
         let mut revision =
-            Self { files: Vec::new(), weights: BTreeSet::new(), documents: BTreeSet::new(), signatures: Vec::new() };
+            Self { content: Vec::new(), weights: BTreeSet::new(), documents: BTreeSet::new(), signatures: Vec::new() };
         for file in files {
             revision.add(*file);
         }
@@ -65,7 +132,7 @@ impl<'a> Revision<'a> {
             self.signatures.push(file);
             return;
         }
-        self.files.push(SignedFile { path: file.path, sha256: file.digest });
+        self.content.push(file);
         if kind.holds_weights() {
             self.weights.insert(file.path);
         }
@@ -74,13 +141,17 @@ impl<'a> Revision<'a> {
         }
     }
 
+    fn files(&self) -> oms::Files<'_> {
+        oms::Files { content: &self.content, signatures: &self.signatures }
+    }
+
     /// One trusted signature over everything that matters is enough, whatever else is attached:
     /// anyone may attach a signature, so one that fails must not outweigh one that holds.
-    fn verdict(&self, checks: &[SignatureCheck]) -> ProvenanceVerdict {
-        let any = |state| checks.iter().any(|check| check.facts.state == state);
-        if checks.is_empty() {
+    fn verdict(&self, signatures: &[SignatureFacts]) -> ProvenanceVerdict {
+        let any = |state| signatures.iter().any(|facts| facts.state == state);
+        if signatures.is_empty() {
             ProvenanceVerdict::Unsigned
-        } else if checks.iter().any(|check| self.is_vouched_for(&check.facts)) {
+        } else if signatures.iter().any(|facts| self.is_vouched_for(facts)) {
             ProvenanceVerdict::Trusted
         } else if any(SignatureState::Invalid) {
             ProvenanceVerdict::Invalid
@@ -96,11 +167,11 @@ impl<'a> Revision<'a> {
     }
 
     /// What no trusted signature speaks for.
-    fn gaps(&self, checks: &[SignatureCheck]) -> Vec<Finding> {
-        if checks.is_empty() {
+    fn gaps(&self, signatures: &[SignatureFacts]) -> Vec<Finding> {
+        if signatures.is_empty() {
             return vec![unsigned()];
         }
-        let trusted = || checks.iter().map(|check| &check.facts).filter(|facts| facts.state == SignatureState::Trusted);
+        let trusted = || signatures.iter().filter(|facts| facts.state == SignatureState::Trusted);
         if trusted().next().is_none() || trusted().any(|facts| self.is_vouched_for(facts)) {
             return Vec::new();
         }
@@ -140,17 +211,6 @@ fn kind_of(file: &DigestedFile<'_>) -> FileKind {
         Ok(()) => FileKind::recognize(file.path, &prefix, size),
         Err(_) => FileKind::Unknown,
     }
-}
-
-fn check_inside(signature: &DigestedFile<'_>, files: &[SignedFile<'_>], keys: &[TrustedKey]) -> SignatureCheck {
-    let mut check = match read_signature(signature.source) {
-        Ok(bundle) => oms::verify(&bundle, files, keys),
-        Err(error) => unreadable(signature, &error),
-    };
-    for finding in &mut check.findings {
-        finding.path = Some(signature.path.to_owned());
-    }
-    check
 }
 
 fn read_signature(source: &dyn ReadAt) -> io::Result<Vec<u8>> {

@@ -3,15 +3,17 @@
 //! Whatever another reader could take for something else is refused: a name given twice, a
 //! path that leaves the model, digests of several kinds.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use unicode_normalization::UnicodeNormalization;
 
 use super::error::OmsError;
+use crate::provenance::digests::{DigestScheme, HashAlgorithm};
 
 pub(super) const STATEMENT_TYPE: &str = "https://in-toto.io/Statement/v1";
+/// What the statement of a model signature states.
 pub(super) const PREDICATE_TYPE: &str = "https://model_signing/signature/v1.0";
 /// The predicate of signatures before v1.0, whose payload encoding had a mistake as well.
 const PREDICATE_TYPE_V02: &str = "https://model_signing/Digests/v0.1";
@@ -19,18 +21,20 @@ const PREDICATE_TYPE_V02: &str = "https://model_signing/Digests/v0.1";
 /// One signed file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Resource {
-    /// Normalized to NFC, as paths in a revision are.
-    pub(super) path: String,
-    /// Hex SHA-256.
-    pub(super) sha256: String,
+    /// Hex: one for the whole file, or one for each of its parts in order.
+    pub(super) digests: Vec<String>,
+    /// Bytes, where the manifest gives parts.
+    pub(super) size: Option<u64>,
 }
 
 /// What was signed.
 #[derive(Debug)]
 pub(super) struct Manifest {
-    pub(super) resources: Vec<Resource>,
+    pub(super) scheme: DigestScheme,
+    /// By path, normalized to NFC as paths in a revision are.
+    pub(super) resources: BTreeMap<String, Resource>,
     /// Paths the signer left out, with everything below them.
-    pub(super) ignore_paths: Vec<String>,
+    ignore_paths: Vec<String>,
 }
 
 impl Manifest {
@@ -51,11 +55,9 @@ impl Manifest {
             check_algorithm(resource, &serialization.hash_type, shard_size)?;
         }
         check_root_digest(&predicate.resources, subject)?;
-        serialization.check_supported()?;
-        Ok(Self {
-            resources: normalize(predicate.resources, subject)?,
-            ignore_paths: predicate.serialization.ignore_paths,
-        })
+        let scheme = DigestScheme { algorithm: serialization.algorithm()?, shard_size };
+        let resources = Resources::collect(predicate.resources, subject, scheme)?;
+        Ok(Self { scheme, resources, ignore_paths: predicate.serialization.ignore_paths })
     }
 
     /// Whether the signer left `path` out on purpose.
@@ -106,26 +108,97 @@ fn check_root_digest(resources: &[ResourceDocument], subject: &Subject) -> Resul
     if subject.digest.sha256 == hex::encode(hasher.finalize()) { Ok(()) } else { Err(OmsError::RootDigestMismatch) }
 }
 
-fn normalize(resources: Vec<ResourceDocument>, subject: &Subject) -> Result<Vec<Resource>, OmsError> {
-    // A model of one file is named `.` by the reference implementation; its subject has the name.
-    let is_single = resources.len() == 1 && resources[0].name == ".";
-    let mut seen = BTreeSet::new();
-    let mut normalized = Vec::with_capacity(resources.len());
-    for resource in resources {
-        let name = if is_single { &subject.name } else { &resource.name };
+/// The resources of a manifest by path, as they are collected.
+struct Resources {
+    scheme: DigestScheme,
+    /// By path and by where the part starts; the whole file starts at 0.
+    parts: BTreeMap<String, BTreeMap<u64, Part>>,
+}
+
+struct Part {
+    end: Option<u64>,
+    digest: String,
+}
+
+impl Resources {
+    fn collect(
+        documents: Vec<ResourceDocument>,
+        subject: &Subject,
+        scheme: DigestScheme,
+    ) -> Result<BTreeMap<String, Resource>, OmsError> {
+        let mut resources = Self { scheme, parts: BTreeMap::new() };
+        for document in documents {
+            resources.add(document, subject)?;
+        }
+        // A model of one file is named `.` by the reference implementation; its subject has the name.
+        if resources.parts.len() > 1 && resources.parts.contains_key(".") {
+            return Err(OmsError::InvalidPath(".".to_owned()));
+        }
+        resources.finish(subject)
+    }
+
+    fn add(&mut self, document: ResourceDocument, subject: &Subject) -> Result<(), OmsError> {
+        let (name, start, end) = match self.scheme.shard_size {
+            None => (document.name.as_str(), 0, None),
+            Some(_) => split_shard(&document.name).ok_or_else(|| OmsError::InvalidShards(shorten(&document.name)))?,
+        };
         let path: String = name.nfc().collect();
-        if !is_inside(&path) {
+        let is_subject = path == "." && is_inside(&subject.name);
+        if !is_subject && !is_inside(&path) {
             return Err(OmsError::InvalidPath(shorten(name)));
         }
-        if resource.digest.len() != 64 {
+        if document.digest.len() != self.scheme.algorithm.hex_length() {
             return Err(OmsError::InvalidDigest(shorten(name)));
         }
-        if !seen.insert(path.clone()) {
-            return Err(OmsError::DuplicatePath(shorten(name)));
+        let part = Part { end, digest: document.digest };
+        if self.parts.entry(path).or_default().insert(start, part).is_some() {
+            return Err(OmsError::DuplicatePath(shorten(&document.name)));
         }
-        normalized.push(Resource { path, sha256: resource.digest });
+        Ok(())
     }
-    Ok(normalized)
+
+    fn finish(self, subject: &Subject) -> Result<BTreeMap<String, Resource>, OmsError> {
+        let mut resources = BTreeMap::new();
+        for (path, parts) in self.parts {
+            let resource = match self.scheme.shard_size {
+                Some(shard_size) => join(&parts, shard_size).ok_or_else(|| OmsError::InvalidShards(shorten(&path)))?,
+                None => Resource { digests: parts.into_values().map(|part| part.digest).collect(), size: None },
+            };
+            let path = if path == "." { subject.name.nfc().collect() } else { path };
+            resources.insert(path, resource);
+        }
+        Ok(resources)
+    }
+}
+
+/// The path and range of a part's name, `path:start:end`.
+fn split_shard(name: &str) -> Option<(&str, u64, Option<u64>)> {
+    let (rest, end) = name.rsplit_once(':')?;
+    let (path, start) = rest.rsplit_once(':')?;
+    Some((path, decimal(start)?, Some(decimal(end)?)))
+}
+
+/// A number as it is written in one way only, so that no part can be named twice.
+fn decimal(text: &str) -> Option<u64> {
+    let number = text.parse::<u64>().ok()?;
+    (number.to_string() == text).then_some(number)
+}
+
+/// Parts that leave no byte of a file out, each but the last of the shard size.
+fn join(parts: &BTreeMap<u64, Part>, shard_size: u64) -> Option<Resource> {
+    let mut size = 0;
+    let mut digests = Vec::with_capacity(parts.len());
+    for (index, (start, part)) in parts.iter().enumerate() {
+        let end = part.end?;
+        let is_last = index + 1 == parts.len();
+        let length = end.checked_sub(*start)?;
+        if *start != size || length == 0 || length > shard_size || (length < shard_size && !is_last) {
+            return None;
+        }
+        size = end;
+        digests.push(part.digest.clone());
+    }
+    Some(Resource { digests, size: Some(size) })
 }
 
 /// A relative path without empty, `.` or `..` steps.
@@ -202,15 +275,9 @@ impl Serialization {
         }
     }
 
-    /// Stored digests are SHA-256 of whole files; nothing else can be compared with them.
-    fn check_supported(&self) -> Result<(), OmsError> {
-        if self.method == "shards" {
-            return Err(OmsError::UnsupportedShards);
-        }
-        if self.hash_type != "sha256" {
-            return Err(OmsError::UnsupportedHash(self.hash_type.chars().take(50).collect()));
-        }
-        Ok(())
+    fn algorithm(&self) -> Result<HashAlgorithm, OmsError> {
+        let known = HashAlgorithm::from_name(&self.hash_type);
+        known.ok_or_else(|| OmsError::UnsupportedHash(self.hash_type.chars().take(50).collect()))
     }
 }
 

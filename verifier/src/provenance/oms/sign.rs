@@ -6,10 +6,17 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 
 use super::OmsError;
-use super::bundle::pre_authentication_encoding;
-use super::key::SigningKey;
 use super::manifest::{Manifest, PREDICATE_TYPE, STATEMENT_TYPE};
-use super::verify::SignedFile;
+use crate::provenance::bundle::{MEDIA_TYPE, PAYLOAD_TYPE, pre_authentication_encoding};
+use crate::provenance::key::SigningKey;
+
+/// A file to be signed.
+#[derive(Debug, Clone, Copy)]
+pub struct SignedFile<'a> {
+    pub path: &'a str,
+    /// Hex SHA-256.
+    pub sha256: &'a str,
+}
 
 /// Why files cannot be signed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -30,11 +37,11 @@ pub fn sign(name: &str, files: &[SignedFile<'_>], key: &SigningKey) -> Result<Ve
     Manifest::parse(&payload)?;
     let signature = key.sign(&pre_authentication_encoding(&payload)).ok_or(SignError::Randomness)?;
     let bundle = json!({
-        "mediaType": "application/vnd.dev.sigstore.bundle.v0.3+json",
+        "mediaType": MEDIA_TYPE,
         "verificationMaterial": { "publicKey": { "hint": key.hint() }, "tlogEntries": [] },
         "dsseEnvelope": {
             "payload": STANDARD.encode(&payload),
-            "payloadType": "application/vnd.in-toto+json",
+            "payloadType": PAYLOAD_TYPE,
             "signatures": [{ "sig": STANDARD.encode(&signature), "keyid": "" }],
         },
     });

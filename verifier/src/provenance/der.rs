@@ -52,11 +52,21 @@ pub(super) fn parse_pem(text: &str) -> Option<(&str, Vec<u8>)> {
     if text.len() > MAX_PEM_BYTES {
         return None;
     }
-    let (_, rest) = text.split_once("-----BEGIN ")?;
-    let (label, rest) = rest.split_once("-----")?;
-    let (body, _) = rest.split_once(&format!("-----END {label}-----"))?;
-    let base64: String = body.split_whitespace().collect();
-    Some((label, STANDARD.decode(base64).ok()?))
+    let (label, content) = parse_pem_blocks(text).next()?;
+    Some((label, content?))
+}
+
+/// Labels and contents of all blocks of a PEM text; the content is none where it is not base64.
+pub(super) fn parse_pem_blocks(text: &str) -> impl Iterator<Item = (&str, Option<Vec<u8>>)> {
+    let mut rest = text;
+    std::iter::from_fn(move || {
+        let (_, after) = rest.split_once("-----BEGIN ")?;
+        let (label, after) = after.split_once("-----")?;
+        let (body, after) = after.split_once(&format!("-----END {label}-----"))?;
+        rest = after;
+        let base64: String = body.split_whitespace().collect();
+        Some((label, STANDARD.decode(base64).ok()))
+    })
 }
 
 /// PEM with lines of 64 characters and a final newline, as OpenSSL and Python write it.

@@ -1,4 +1,4 @@
-//! Keys of model signatures: ECDSA over the three NIST curves that OMS allows.
+//! Keys of signers: ECDSA over the three NIST curves that OMS allows.
 
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{
@@ -95,6 +95,11 @@ impl PublicKey {
     /// Hex SHA-256 of the DER `SubjectPublicKeyInfo`.
     pub(super) fn digest(&self) -> &str {
         &self.digest
+    }
+
+    /// The DER `SubjectPublicKeyInfo`.
+    pub(super) fn der(&self) -> &[u8] {
+        &self.der
     }
 
     /// The hint that OMS signers write: hex SHA-256 of the PEM text.
