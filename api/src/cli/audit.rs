@@ -1,6 +1,8 @@
-//! `audit`: verify the whole log, and keep its signed heads elsewhere.
+//! `audit`: verify the whole log, keep its signed heads elsewhere, and prove what is in it.
 
-use std::path::PathBuf;
+mod prove;
+
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
@@ -18,10 +20,19 @@ const MAX_CHECKPOINT_BYTES: u64 = 64 << 10;
 #[derive(Debug, Subcommand)]
 pub(super) enum Audit {
     /// Recompute the log and compare it with every signed head; exit 0 intact, 1 not, 2 could
-    /// not check
+    /// not check.
+    ///
+    /// With --from, the proof is checked here instead: that the log still begins with everything
+    /// an old head covers
     Verify(Verify),
     /// Print the newest signed head, to be kept outside of the server
     Checkpoint(Checkpoint),
+    /// Fetch the proof that an event is in the log, and its leaf
+    Proof(prove::Proof),
+    /// Check such a proof; needs no server; exit 0 proven, 1 not, 2 could not check
+    CheckProof(prove::CheckProof),
+    /// Fetch the proof that the log grew out of an old head, to be checked elsewhere
+    Consistency(prove::Consistency),
 }
 
 #[derive(Debug, Args)]
@@ -29,6 +40,15 @@ pub(super) struct Verify {
     /// A head that was kept outside of the server; may be repeated
     #[arg(long = "checkpoint", value_name = "FILE")]
     checkpoints: Vec<PathBuf>,
+    /// Prove here that the log grew out of this old head
+    #[arg(long, value_name = "FILE", conflicts_with = "checkpoints")]
+    from: Option<PathBuf>,
+    /// Take the proof from this file, which `audit consistency` wrote, and ask no server
+    #[arg(long, value_name = "FILE", requires = "from", requires = "log_key")]
+    consistency: Option<PathBuf>,
+    /// The log's key, or a file with one on each line [default: the server's, if it signed the old head]
+    #[arg(long, value_name = "KEY|FILE", requires = "from")]
+    log_key: Option<String>,
     /// Print one JSON document
     #[arg(long)]
     json: bool,
@@ -54,6 +74,9 @@ impl Audit {
             match self {
                 Self::Verify(verify) => verify.run().await,
                 Self::Checkpoint(checkpoint) => checkpoint.run().await,
+                Self::Proof(proof) => proof.run().await,
+                Self::CheckProof(check) => check.run(),
+                Self::Consistency(consistency) => consistency.run().await,
             }
         })
     }
@@ -61,11 +84,10 @@ impl Audit {
 
 impl Verify {
     async fn run(&self) -> Result<ExitCode, CliError> {
-        let read = |path: &PathBuf| -> Result<String, CliError> {
-            let note = read_small(path, MAX_CHECKPOINT_BYTES)?;
-            String::from_utf8(note).map_err(|_| CliError::Usage(format!("{} is not a checkpoint", path.display())))
-        };
-        let known_checkpoints = self.checkpoints.iter().map(read).collect::<Result<_, _>>()?;
+        if let Some(old) = &self.from {
+            return prove::growth(self, old).await;
+        }
+        let known_checkpoints = self.checkpoints.iter().map(|path| read_note(path)).collect::<Result<_, _>>()?;
         let body = VerifyAudit { known_checkpoints };
         let found: AuditVerification = Client::new(&self.remote)?.post(&["audit", "verify"], &body).await?;
         if self.json {
@@ -75,6 +97,11 @@ impl Verify {
         }
         Ok(ExitCode::from(u8::from(!found.intact)))
     }
+}
+
+fn read_note(path: &Path) -> Result<String, CliError> {
+    let note = read_small(path, MAX_CHECKPOINT_BYTES)?;
+    String::from_utf8(note).map_err(|_| CliError::Usage(format!("{} is not a checkpoint", path.display())))
 }
 
 fn render_text(found: &AuditVerification) -> String {

@@ -10,6 +10,7 @@ mod download;
 mod folder;
 mod follow;
 mod gate;
+mod keys;
 mod layout;
 mod license;
 mod migrate;
@@ -87,6 +88,9 @@ enum Verb {
     /// Create, list, show, change and delete models
     #[command(subcommand)]
     Model(model::Model),
+    /// Show the registry's keys and let others take their place; needs the server's configuration
+    #[command(subcommand)]
+    Keys(keys::Keys),
     /// Work with the audit log
     #[command(subcommand)]
     Audit(audit::Audit),
@@ -186,6 +190,7 @@ fn run(verb: Verb) -> Result<ExitCode, CliError> {
         Verb::Gate(gate) => gate.run(),
         Verb::Token(token) => token.run(),
         Verb::Model(model) => model.run(),
+        Verb::Keys(keys) => keys.run(),
         Verb::Audit(audit) => audit.run(),
     }
 }

@@ -1,20 +1,19 @@
 //! `serve` and `worker`: opening the registry and ending in order.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::IsTerminal;
 use std::net::TcpListener;
-use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::web;
-use registry_core::{InstanceKeys, KeyDocuments, KeyPurpose, Opening, Registry, S3Settings, Settings, Storage};
+use registry_core::{Opening, Registry, S3Settings, Settings, Storage};
 use tokio::sync::watch;
 use tracing_subscriber::EnvFilter;
 use verifier::policy::Policy;
 use verifier::provenance::oms::TrustedKey;
 
-use super::license;
+use super::{keys, license};
 use super::output::{self, CliError};
 use crate::config::{self, Config, ConfigArguments, Loaded, LogFormat};
 use crate::server::{self, State};
@@ -148,7 +147,7 @@ pub(super) async fn open(config: &Config) -> Result<Registry, CliError> {
     let opening = Opening {
         database_url: config.database.url.expose().to_owned(),
         storage: storage(config),
-        keys: instance_keys(config)?,
+        keys: keys::load(config).await?,
         policy: policy(config)?,
         settings: settings(config)?,
     };
@@ -204,46 +203,4 @@ fn policy(config: &Config) -> Result<Policy, CliError> {
         Ok(String::from_utf8_lossy(&output::read_small(&folder.join(name), MAX_SMALL_FILE)?).into_owned())
     };
     Policy::compile(&text("policy.rego")?, &text("data.json")?).map_err(unusable)
-}
-
-/// The registry's keys, made at first start, readable by their owner alone.
-fn instance_keys(config: &Config) -> Result<InstanceKeys, CliError> {
-    let folder = &config.keys.dir;
-    fs_err::create_dir_all(folder).map_err(|error| CliError::Io("cannot use the key folder".into(), error))?;
-    let origin = folder.join("log-origin");
-    if !key_file(folder, KeyPurpose::Checkpoint).exists() {
-        create_private(&origin, format!("weighhouse/{}", uuid::Uuid::new_v4()).as_bytes())?;
-    }
-    let documents = KeyDocuments {
-        checkpoint: private_key(folder, KeyPurpose::Checkpoint)?,
-        statement: private_key(folder, KeyPurpose::Statement)?,
-    };
-    let origin = output::read_small(&origin, MAX_SMALL_FILE)?;
-    Ok(InstanceKeys::new(&documents, String::from_utf8_lossy(&origin).trim())?)
-}
-
-fn private_key(folder: &Path, purpose: KeyPurpose) -> Result<Vec<u8>, CliError> {
-    let path = key_file(folder, purpose);
-    if !path.exists() {
-        create_private(&path, &purpose.generate()?)?;
-    }
-    output::read_small(&path, MAX_SMALL_FILE)
-}
-
-fn key_file(folder: &Path, purpose: KeyPurpose) -> PathBuf {
-    folder.join(format!("{}.pk8", purpose.as_str()))
-}
-
-/// The file is whole or not there: a process that dies on the way must not leave half a key.
-/// Where another process was faster, its key stands.
-fn create_private(path: &Path, content: &[u8]) -> Result<(), CliError> {
-    let failed = |error| CliError::Io("cannot write a key".into(), error);
-    let folder = path.parent().unwrap_or(Path::new("."));
-    let mut file = tempfile::Builder::new().prefix(".new-").tempfile_in(folder).map_err(failed)?;
-    file.write_all(content).and_then(|()| file.as_file().sync_all()).map_err(failed)?;
-    match file.persist_noclobber(path) {
-        Err(refused) if refused.error.kind() != io::ErrorKind::AlreadyExists => return Err(failed(refused.error)),
-        _ => {}
-    }
-    fs_err::File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed)
 }
