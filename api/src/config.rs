@@ -19,7 +19,7 @@ use serde::Deserialize;
 pub use keys::{KEYS, Key};
 pub use layers::ConfigArguments;
 pub use show::{Origin, OriginKind, Setting, render_text};
-pub use values::{LogFormat, Network, S3Storage, Secret, Storage, TrustedKey};
+pub use values::{LogFormat, NamedFile, Network, S3Storage, Secret, Storage};
 
 /// The validated configuration of one process. What each value means stands in [`KEYS`].
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -34,6 +34,7 @@ pub struct Config {
     pub worker: Worker,
     pub probe: Probe,
     pub gate: Gate,
+    pub trust: Trust,
     #[serde(default)]
     pub license: License,
     pub log: Log,
@@ -100,9 +101,20 @@ pub struct License {
 
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
+pub struct Trust {
+    #[serde(default)]
+    pub policy: Option<PathBuf>,
+    pub roots: Vec<NamedFile>,
+    pub public_good: bool,
+    pub revocation_keys: Vec<NamedFile>,
+    pub root_age_warning_days: u32,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Gate {
     pub policy_dir: Option<PathBuf>,
-    pub trusted_keys: Vec<TrustedKey>,
+    pub trusted_keys: Vec<NamedFile>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -183,19 +195,21 @@ impl Config {
                 tracing_subscriber::EnvFilter::try_new(&self.log.level).is_ok(),
                 "`log.level` must be a level such as `info`, or a list such as `info,registry_core=debug`",
             ),
-            (self.trusted_key_names_differ(), "two of `gate.trusted_keys` have the same name"),
+            (names_differ(&self.gate.trusted_keys), "two of `gate.trusted_keys` have the same name"),
+            (names_differ(&self.trust.roots), "two of `trust.roots` have the same name"),
+            (names_differ(&self.trust.revocation_keys), "two of `trust.revocation_keys` have the same name"),
         ];
         match rules.iter().find(|(holds, _)| !holds) {
             Some((_, message)) => Err(ConfigError::Combination((*message).to_owned())),
             None => Ok(()),
         }
     }
+}
 
-    fn trusted_key_names_differ(&self) -> bool {
-        let mut names: Vec<_> = self.gate.trusted_keys.iter().map(|key| &key.name).collect();
-        names.sort();
-        names.windows(2).all(|pair| pair[0] != pair[1])
-    }
+fn names_differ(named: &[NamedFile]) -> bool {
+    let mut names: Vec<_> = named.iter().map(|key| &key.name).collect();
+    names.sort();
+    names.windows(2).all(|pair| pair[0] != pair[1])
 }
 
 #[cfg(test)]

@@ -7,11 +7,11 @@ use utoipa::openapi::schema::Schema;
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityRequirement, SecurityScheme};
 use utoipa::openapi::{Content, Ref, RefOr, ResponseBuilder};
 
+use crate::log;
 use crate::server::access::Permission;
 use crate::server::{operations, problem, routes};
 use crate::v1::syntax::Namespaces;
-use crate::log;
-use crate::v1::{aibom, audit, files, governance, identity, license, models, refs, reports, revisions, uploads};
+use crate::v1::{aibom, audit, files, governance, identity, license, models, refs, reports, revisions, trust, uploads};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -74,6 +74,15 @@ use crate::v1::{aibom, audit, files, governance, identity, license, models, refs
         log::tile,
         log::entries,
         reports::license,
+        trust::view,
+        trust::bundle,
+        trust::countersign,
+        trust::policy,
+        trust::dry_run,
+        trust::roots,
+        trust::import_root,
+        trust::revocations,
+        trust::import_revocations,
     ),
     // Only parameters use these, and the derive collects no schemas of parameters.
     components(schemas(registry_core::JobState, Namespaces)),

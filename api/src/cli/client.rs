@@ -133,6 +133,11 @@ impl Client {
         self.document(self.request(Method::POST, self.url(path)).json(body), Repeat::Always).await
     }
 
+    /// Bytes whose repetition leads to the same result.
+    pub(super) async fn post_bytes<T: DeserializeOwned>(&self, path: &[&str], body: Vec<u8>) -> Result<T, CliError> {
+        self.document(self.request(Method::POST, self.url(path)).body(body), Repeat::Always).await
+    }
+
     /// A request that makes something new once: the server knows a repeat by its key.
     pub(super) async fn create_once<T: DeserializeOwned>(
         &self,

@@ -4,6 +4,7 @@
 //! people go to standard error.
 
 mod aibom;
+mod attestation;
 mod audit;
 mod client;
 mod download;
@@ -26,6 +27,7 @@ mod serve;
 mod summary;
 mod target;
 mod token;
+mod trust;
 mod units;
 mod upload;
 mod verdict;
@@ -91,6 +93,12 @@ enum Verb {
     /// Show the registry's keys and let others take their place; needs the server's configuration
     #[command(subcommand)]
     Keys(keys::Keys),
+    /// List, download and attach signatures and attestations
+    #[command(subcommand)]
+    Attestation(attestation::Attestation),
+    /// Look at trust, try a policy, import roots and revocations
+    #[command(subcommand)]
+    Trust(trust::Trust),
     /// Work with the audit log
     #[command(subcommand)]
     Audit(audit::Audit),
@@ -191,6 +199,8 @@ fn run(verb: Verb) -> Result<ExitCode, CliError> {
         Verb::Token(token) => token.run(),
         Verb::Model(model) => model.run(),
         Verb::Keys(keys) => keys.run(),
+        Verb::Attestation(attestation) => attestation.run(),
+        Verb::Trust(trust) => trust.run(),
         Verb::Audit(audit) => audit.run(),
     }
 }

@@ -11,10 +11,9 @@ use registry_core::{Opening, Registry, S3Settings, Settings, Storage};
 use tokio::sync::watch;
 use tracing_subscriber::EnvFilter;
 use verifier::policy::Policy;
-use verifier::provenance::oms::TrustedKey;
 
-use super::{keys, license};
 use super::output::{self, CliError};
+use super::{keys, license};
 use crate::config::{self, Config, ConfigArguments, Loaded, LogFormat};
 use crate::server::{self, State};
 use crate::worker;
@@ -180,20 +179,11 @@ fn settings(config: &Config) -> Result<Settings, CliError> {
         upload_session_ttl_ms: hours.saturating_mul(3_600_000),
         xet_xorb_grace_ms: days.saturating_mul(86_400_000),
         lease_ms: lease.saturating_mul(1000),
-        trusted_keys: trusted_keys(config)?,
+        trust: super::trust::settings(config)?,
         catalog: Arc::new(license::catalog(config.license.catalog_dir.as_deref())?),
         probe_version: inference_probe::VERSION.to_owned(),
         probe_configuration: format!("memory={} wall={}", limits.memory_bytes, limits.wall.as_secs()),
     })
-}
-
-fn trusted_keys(config: &Config) -> Result<Vec<TrustedKey>, CliError> {
-    let read = |key: &config::TrustedKey| {
-        let pem = output::read_small(&key.path, MAX_SMALL_FILE)?;
-        TrustedKey::from_pem(&key.name, &String::from_utf8_lossy(&pem))
-            .map_err(|error| CliError::Usage(format!("the trusted key {} is not usable: {error}", key.name)))
-    };
-    config.gate.trusted_keys.iter().map(read).collect()
 }
 
 fn policy(config: &Config) -> Result<Policy, CliError> {

@@ -349,6 +349,9 @@ mod tests {
             schema_version: SCHEMA_VERSION,
             verdict: ProvenanceVerdict::Unsigned,
             signatures: Vec::new(),
+            attestations: Vec::new(),
+            weight_files: Vec::new(),
+            documents: Vec::new(),
             findings: vec![Finding::new(
                 "NO_SIGNATURE",
                 verifier::evidence::Severity::Medium,

@@ -12,7 +12,7 @@ pub enum Kind {
         most: u64,
     },
     /// As text: `NAME=PATH`, separated by commas.
-    TrustedKeys,
+    NamedFiles,
     /// As text: addresses with an optional `/` and prefix length, separated by commas.
     Networks,
 }
@@ -61,7 +61,7 @@ impl Key {
 }
 
 use DefaultValue::{Absent, Derived, Fixed};
-use Kind::{Flag, Networks, Text, TrustedKeys};
+use Kind::{Flag, NamedFiles, Networks, Text};
 
 pub(super) const VARIABLE_PREFIX: &str = "WEIGHHOUSE_";
 
@@ -165,10 +165,35 @@ pub const KEYS: &[Key] = &[
     key("gate.policy_dir", Text, Absent, "Folder with policies and their data; without it the built-in ones apply."),
     key(
         "gate.trusted_keys",
-        TrustedKeys,
+        NamedFiles,
         Fixed(""),
         "Public keys (PEM files) whose signatures make a model trusted, each with a name.",
     ),
+    key(
+        "trust.policy",
+        Text,
+        Absent,
+        "Trust policy (YAML or JSON); without it one signature by any configured key or authority is enough.",
+    ),
+    key(
+        "trust.roots",
+        NamedFiles,
+        Fixed(""),
+        "Certificate authorities (PEM) and sigstore instances (trusted_root.json), each with a name.",
+    ),
+    key(
+        "trust.public_good",
+        Flag,
+        Fixed("true"),
+        "Whether sigstore's public instance, as of this release, is a root called `public-good`.",
+    ),
+    key(
+        "trust.revocation_keys",
+        NamedFiles,
+        Fixed(""),
+        "Public keys (PEM files) that may sign revocation lists, each with a name.",
+    ),
+    integer("trust.root_age_warning_days", 1, 3650, Fixed("90"), "Age from which on a trust root is warned about."),
     key(
         "license.catalog_dir",
         Text,

@@ -140,7 +140,7 @@ fn parse(kind: Kind, text: &str) -> Option<Value> {
         Kind::Flag => text.parse::<bool>().ok().map(Value::from),
         Kind::Integer { .. } => text.parse::<u64>().ok().map(Value::from),
         Kind::Networks => items(text).map(network).collect::<Option<Vec<_>>>().map(Value::from),
-        Kind::TrustedKeys => items(text).map(trusted_key).collect::<Option<Vec<_>>>().map(Value::from),
+        Kind::NamedFiles => items(text).map(trusted_key).collect::<Option<Vec<_>>>().map(Value::from),
     }
 }
 
@@ -164,7 +164,7 @@ fn expected(kind: Kind) -> String {
         Kind::Flag => "true or false".to_owned(),
         Kind::Integer { least, most } => format!("an integer from {least} to {most}"),
         Kind::Networks => "addresses, such as 10.0.0.1 or 10.0.0.0/8, separated by commas".to_owned(),
-        Kind::TrustedKeys => "NAME=PATH pairs separated by commas".to_owned(),
+        Kind::NamedFiles => "NAME=PATH pairs separated by commas".to_owned(),
     }
 }
 

@@ -97,13 +97,11 @@ impl TryFrom<StorageValues> for Storage {
     }
 }
 
-/// A signer whose models are trusted.
+/// A file with the operator's name for what is in it: a signer's public key, a trust root.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct TrustedKey {
-    /// The operator's name for the signer.
+pub struct NamedFile {
     pub name: String,
-    /// A PEM file with the public key.
     pub path: PathBuf,
 }
 

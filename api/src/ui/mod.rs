@@ -8,6 +8,7 @@ mod components;
 mod layout;
 mod license;
 mod model;
+mod provenance;
 pub(crate) mod report;
 mod sign_in;
 

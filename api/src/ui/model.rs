@@ -5,17 +5,18 @@ use std::sync::Arc;
 use actix_web::http::StatusCode;
 use actix_web::web;
 use maud::{Markup, html};
-use registry_core::{Caller, Decision, FileSpec, LicenseView, MAIN_BRANCH, ModelInfo, Ref, Revision, StageView};
-use serde::Deserialize;
-use verifier::evidence::{
-    Evidence, Inspection, LicenseFacts, LicenseStatement, ProbeReport, ProvenanceFacts, SignatureState, Stage,
+use registry_core::{
+    Caller, Decision, FileSpec, LicenseView, MAIN_BRANCH, ModelInfo, Ref, Revision, StageView, TrustView,
 };
+use serde::Deserialize;
+use verifier::evidence::{Evidence, Inspection, LicenseFacts, LicenseStatement, ProbeReport, Stage};
 use verifier::license::Catalog;
 use verifier::policy::Use;
 
 use super::components::{bytes, count, findings, sentence, status, things, time, verdict};
 use super::layout::{Frame, document};
 use super::license as licenses;
+use super::provenance;
 use super::{PageAnswer, or_dash, page};
 use crate::server::State;
 use crate::server::access::Actor;
@@ -44,6 +45,8 @@ struct Shown {
     decisions: Vec<(String, Option<Decision>)>,
     /// The license side, in the reader's environment.
     license: Licensed,
+    /// Who vouches for it, in the reader's environment.
+    trust: TrustView,
 }
 
 impl Shown {
@@ -89,7 +92,8 @@ async fn load(state: &State, caller: &Caller, model: &ModelInfo, name: &str) -> 
     }
     let license = state.registry.license_view(model, &revision, caller.environment(), &Use::default()).await?;
     let catalog = state.registry.settings().catalog.clone();
-    Ok(Shown { revision, files, stages, decisions, license: Licensed { view: license, catalog } })
+    let trust = state.registry.trust_view(model, &revision, caller.environment()).await?;
+    Ok(Shown { revision, files, stages, decisions, license: Licensed { view: license, catalog }, trust })
 }
 
 fn empty(model: &ModelInfo) -> Markup {
@@ -115,7 +119,7 @@ fn content(model: &ModelInfo, refs: &[Ref], shown: &Shown, name: &str, public_ur
             }
         }
         section #policy { h2 { "Policy" } div.columns { @for (environment, decision) in &shown.decisions { (decision_card(environment, decision.as_ref())) } } }
-        @for view in order(&shown.stages) { (stage(view, &shown.license)) }
+        @for view in order(&shown.stages) { (stage(model, view, shown)) }
         (files(model, shown))
         (usage(model, shown, public_url))
     }
@@ -226,7 +230,7 @@ fn changes(decision: &Decision) -> Vec<(&str, bool)> {
     changes
 }
 
-fn stage(view: &StageView, licensed: &Licensed) -> Markup {
+fn stage(model: &ModelInfo, view: &StageView, shown: &Shown) -> Markup {
     let (anchor, title) = match view.stage {
         Stage::Inspect => ("inspection", "Inspection"),
         Stage::License => ("license", "License and openness"),
@@ -238,8 +242,8 @@ fn stage(view: &StageView, licensed: &Licensed) -> Markup {
             h2 { (title) " " (status(view.status)) }
             @match &view.evidence {
                 Some(Evidence::Inspect(inspection)) => (inspect(inspection)),
-                Some(Evidence::License(facts)) => { (license(facts)) (licenses::panel(&licensed.view, &licensed.catalog)) }
-                Some(Evidence::Provenance(facts)) => (provenance(facts)),
+                Some(Evidence::License(facts)) => { (license(facts)) (licenses::panel(&shown.license.view, &shown.license.catalog)) }
+                Some(Evidence::Provenance(_)) => (provenance::panel(model, &shown.revision, &shown.trust)),
                 Some(Evidence::Probe(report)) => (probe(report)),
                 None => p.quiet { "No evidence: the stage is " (view.state.as_str()) "." },
             }
@@ -294,33 +298,6 @@ fn statements(caption: &str, list: &[LicenseStatement]) -> Markup {
                 }
             }
         }
-    }
-}
-
-fn provenance(facts: &ProvenanceFacts) -> Markup {
-    html! {
-        @if facts.signatures.is_empty() { p { "No signature is attached to this revision." } }
-        @for signature in &facts.signatures {
-            dl.facts {
-                dt { "Signature" } dd { (signature.method) ", " (signature_state(signature.state)) }
-                @if let Some(signer) = &signature.signer { dt { "Signer" } dd { (signer) } }
-                dt { "Covers" } dd {
-                    (things(signature.coverage.signed.len(), "file")) " signed, " (signature.coverage.ignored.len()) " ignored, "
-                    (signature.coverage.unsigned.len()) " unsigned"
-                }
-            }
-        }
-        (findings(&facts.findings))
-    }
-}
-
-const fn signature_state(state: SignatureState) -> &'static str {
-    match state {
-        SignatureState::Trusted => "valid, by a key that is trusted here",
-        SignatureState::Untrusted => "valid, by a key that is not trusted here",
-        SignatureState::Unverified => "not verified: no configured key could check it",
-        SignatureState::Invalid => "invalid",
-        SignatureState::Unsupported => "of a kind that this release cannot check",
     }
 }
 

@@ -11,6 +11,7 @@ pub(crate) mod refs;
 pub(crate) mod reports;
 pub(crate) mod revisions;
 pub mod syntax;
+pub(crate) mod trust;
 pub(crate) mod uploads;
 pub mod wire;
 
@@ -49,6 +50,17 @@ pub(crate) fn routes(table: &mut RouteTable) {
     table.add(get.clone(), "/v1/reports/license", READ, reports::license);
     let signatures = "/v1/models/{namespace}/{name}/revisions/{revision}/signatures";
     table.add(post.clone(), signatures, WRITE, revisions::attach_signature);
+    table.add(get.clone(), "/v1/models/{namespace}/{name}/revisions/{revision}/provenance", READ, trust::view);
+    let attestation = "/v1/models/{namespace}/{name}/revisions/{revision}/attestations/{sha256}";
+    table.add(get.clone(), attestation, READ, trust::bundle);
+    let countersignature = "/v1/models/{namespace}/{name}/revisions/{revision}/countersignature";
+    table.add(post.clone(), countersignature, MAINTAIN, trust::countersign);
+    table.add(get.clone(), "/v1/trust/policy", READ, trust::policy);
+    table.add(post.clone(), "/v1/trust/dry-run", ADMINISTER, trust::dry_run);
+    table.add(get.clone(), "/v1/trust/roots", READ, trust::roots);
+    table.add(post.clone(), "/v1/trust/roots", ADMINISTER, trust::import_root);
+    table.add(get.clone(), "/v1/trust/revocations", READ, trust::revocations);
+    table.add(post.clone(), "/v1/trust/revocations", ADMINISTER, trust::import_revocations);
     let file = "/v1/models/{namespace}/{name}/revisions/{revision}/files/{path:.*}";
     table.add(get.clone(), file, READ, files::download);
     table.add(get.clone(), "/v1/models/{namespace}/{name}/refs", READ, refs::list);

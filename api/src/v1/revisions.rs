@@ -67,7 +67,8 @@ pub(crate) async fn show(state: Data, Actor(caller): Actor, path: web::Path<Revi
     }))
 }
 
-/// Attaches a signature bundle (OpenSSF Model Signing) to the revision's content.
+/// Attaches a sigstore bundle to the revision's content: a signature over its files (OpenSSF Model
+/// Signing), or an attestation about it (in-toto).
 #[utoipa::path(post, path = "/v1/models/{namespace}/{name}/revisions/{revision}/signatures", tag = "revisions",
     params(RevisionPath),
     request_body(content = Vec<u8>, content_type = "application/vnd.dev.sigstore.bundle.v0.3+json"),

@@ -53,7 +53,10 @@ impl Registry {
         let unknown = trust.policy.unknown_roots(|name| material.roots.iter().any(|root| root.name() == name));
         if !unknown.is_empty() {
             let names: Vec<&str> = unknown.into_iter().collect();
-            tracing::warn!(roots = names.join(", "), "the trust policy names roots that are not here: nothing meets it");
+            tracing::warn!(
+                roots = names.join(", "),
+                "the trust policy names roots that are not here: nothing meets it"
+            );
         }
         let txn = begin(&self.db).await?;
         self.record_policy(&txn).await?;

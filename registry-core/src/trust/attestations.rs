@@ -1,15 +1,18 @@
 //! Attestations of a revision: those that others signed, and the registry's own.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 use verifier::evidence::ProvenanceFacts;
-use verifier::provenance::trust::TrustAssessment;
+use verifier::provenance::oms::{self, SignedFile};
+use verifier::provenance::trust::{TrustAssessment, TrustVerdict};
 
-use crate::access::Caller;
+use crate::access::{Caller, Role};
 use crate::database::{now_ms, rfc3339};
-use crate::entity::{signature, statement};
+use crate::entity::{audit_leaf, signature, statement};
 use crate::error::{Error, Result};
 use crate::identity::Sha256Digest;
 use crate::model::ModelInfo;
@@ -41,6 +44,8 @@ pub struct AttestationInfo {
     pub at: String,
     /// Id of the event in the audit log; only for the registry's own.
     pub event: Option<String>,
+    /// Its place in the audit log, once it has one.
+    pub log_index: Option<u64>,
 }
 
 /// What is known of a revision's provenance, and the trust policy's word over it.
@@ -92,17 +97,26 @@ impl Registry {
         });
         let mut all: Vec<_> = received.chain(own).collect();
         all.sort_by(|one, other| (one.0, &one.1).cmp(&(other.0, &other.1)));
-        let info = |(at, sha256, origin, predicate_type, event)| {
-            AttestationInfo { sha256, origin, predicate_type, at: rfc3339(at), event }
+        let events = all.iter().filter_map(|(_, _, _, _, event)| event.clone());
+        let places = self.places(events.collect()).await?;
+        let info = |(at, sha256, origin, predicate_type, event): (_, _, _, _, Option<String>)| {
+            let log_index = event.as_ref().and_then(|event| places.get(event).copied());
+            AttestationInfo { sha256, origin, predicate_type, at: rfc3339(at), event, log_index }
         };
         Ok(all.into_iter().map(info).collect())
+    }
+
+    /// Places of events in the audit log.
+    async fn places(&self, events: Vec<String>) -> Result<BTreeMap<String, u64>> {
+        let rows = audit_leaf::Entity::find().filter(audit_leaf::Column::EventId.is_in(events)).all(&self.db).await?;
+        let place = |row: audit_leaf::Model| Some((row.event_id, u64::try_from(row.leaf_index).ok()?));
+        Ok(rows.into_iter().filter_map(place).collect())
     }
 
     /// A bundle as foreign verifiers take it. The registry's own come with their place in its log,
     /// once they have one.
     pub async fn attestation_bundle(
         &self,
-        _caller: &Caller,
         model: &ModelInfo,
         revision: &Revision,
         sha256: &Sha256Digest,
@@ -119,5 +133,41 @@ impl Registry {
         let mut bundle: Value = serde_json::from_slice(&row.bundle)?;
         bundle["verificationMaterial"]["tlogEntries"] = Value::Array(vec![serde_json::to_value(entry)?]);
         Ok(serde_json::to_vec(&bundle)?)
+    }
+}
+
+impl Registry {
+    /// Signs a revision's files with the registry's own key, beside whatever signatures there are,
+    /// for sites that trust this registry and not each publisher.
+    ///
+    /// Only content that is trusted here is countersigned: the signature says that somebody looked.
+    pub async fn countersign(
+        &self,
+        caller: &Caller,
+        model: &ModelInfo,
+        revision: &Revision,
+        environment: &str,
+    ) -> Result<Sha256Digest> {
+        caller.require(&model.name.namespace, Role::Maintainer)?;
+        let view = self.trust_view(model, revision, environment).await?;
+        let verdict = view.assessment.map(|found| found.verdict);
+        if verdict != Some(TrustVerdict::Trusted) {
+            let said = verdict.map_or("not judged yet", TrustVerdict::as_str);
+            return Err(Error::invalid(
+                "revision",
+                format!("is {said} in {environment}; only what is trusted is countersigned"),
+            ));
+        }
+        let files = self.revision_files(revision).await?;
+        let bundles: BTreeSet<&str> =
+            view.facts.iter().flat_map(|facts| &facts.signatures).map(|found| found.digest.as_str()).collect();
+        let signed: Vec<SignedFile<'_>> = files
+            .iter()
+            .filter(|file| !bundles.contains(file.sha256.as_str()))
+            .map(|file| SignedFile { path: &file.path, sha256: file.sha256.as_str() })
+            .collect();
+        let bundle = oms::sign(&model.name.to_string(), &signed, self.keys.statement());
+        let bundle = bundle.map_err(|error| Error::Internal(error.to_string()))?;
+        self.attach_signature(caller, model, revision, &bundle).await
     }
 }

@@ -13,7 +13,7 @@ use crate::registry::Registry;
 use crate::revision::revision_by_id;
 
 /// Revisions of one job.
-const BATCH: i64 = 500;
+const BATCH: usize = 500;
 
 /// What is looked at again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,7 +48,7 @@ impl Registry {
                 Recheck::Decisions => job::enqueue(&txn, &Work::Decide { revision: id.clone() }).await?,
             }
         }
-        if let Some(last) = revisions.last().filter(|_| revisions.len() as i64 == BATCH) {
+        if let Some(last) = revisions.last().filter(|_| revisions.len() == BATCH) {
             job::enqueue(&txn, &Work::Recheck { what, after: Some(last.clone()) }).await?;
         }
         txn.commit().await?;
@@ -61,6 +61,6 @@ async fn decided(txn: &DatabaseTransaction, after: &str) -> Result<Vec<String>> 
     let query = "SELECT DISTINCT r.id AS id FROM live_decision l \
                  JOIN revision r ON r.model_id = l.model_id AND r.content_digest = l.content_digest \
                  WHERE r.id > ? ORDER BY r.id LIMIT ?";
-    let rows = txn.query_all_raw(sql(txn, query, vec![after.into(), BATCH.into()])).await?;
+    let rows = txn.query_all_raw(sql(txn, query, vec![after.into(), i64::try_from(BATCH).unwrap_or(i64::MAX).into()])).await?;
     rows.iter().map(|row| Ok(row.try_get("", "id")?)).collect()
 }

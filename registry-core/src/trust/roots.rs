@@ -132,7 +132,8 @@ impl Registry {
         caller.require_site_admin()?;
         let received = Sha256Digest::of(&new.document);
         if received != new.sha256 {
-            let reason = format!("is {received}, and {} was confirmed: the document is not the expected one", new.sha256);
+            let reason =
+                format!("is {received}, and {} was confirmed: the document is not the expected one", new.sha256);
             return Err(Error::invalid("sha256", reason));
         }
         if new.document.len() > MAX_ROOT_BYTES {

@@ -7,10 +7,10 @@
 
 use sea_orm::{ActiveModelTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, Set};
 use verifier::evidence::{Evidence, ProbeReport};
-use verifier::provenance::oms::SignedFile;
-use verifier::provenance::trust::TrustVerdict;
-use verifier::provenance::statement::{self, BuildError, ReviewerId, Statement};
 use verifier::provenance;
+use verifier::provenance::oms::SignedFile;
+use verifier::provenance::statement::{self, BuildError, ReviewerId, Statement};
+use verifier::provenance::trust::TrustVerdict;
 
 use crate::audit;
 use crate::database::now_ms;
@@ -29,9 +29,16 @@ use verifier::license::record::Standing;
 pub(crate) enum Cause<'a> {
     Decision(&'a str),
     /// A probe's evidence for one revision.
-    Probe { revision: &'a str, evidence: &'a str },
+    Probe {
+        revision: &'a str,
+        evidence: &'a str,
+    },
     /// A conclusion with a number of people behind it, for one revision.
-    Review { revision: &'a str, record: &'a str, people: usize },
+    Review {
+        revision: &'a str,
+        record: &'a str,
+        people: usize,
+    },
 }
 
 impl Cause<'_> {
@@ -91,7 +98,9 @@ impl Registry {
             url: None,
         };
         match statement::probe_result(&run) {
-            Ok(made) => self.state(txn, &stated, Cause::Probe { revision: &revision.id, evidence: evidence_key }, &made).await,
+            Ok(made) => {
+                self.state(txn, &stated, Cause::Probe { revision: &revision.id, evidence: evidence_key }, &made).await
+            }
             Err(BuildError::NoResult(_)) => Ok(()),
             Err(error) => Err(Error::Internal(error.to_string())),
         }
@@ -111,7 +120,8 @@ impl Registry {
         let stated = self.stated(txn, model, revision).await?;
         let files = stated.files();
         let salt = audit::new_salt()?;
-        let declared = basis.facts.as_ref().and_then(|facts| facts.declared.first()).map(|found| found.words().to_owned());
+        let declared =
+            basis.facts.as_ref().and_then(|facts| facts.declared.first()).map(|found| found.words().to_owned());
         let review = statement::LicenseReview {
             revision: stated.revision(&files),
             record,
@@ -197,7 +207,8 @@ impl Registry {
         if entity::statement::Entity::find().filter(same).one(txn).await?.is_some() {
             return Ok(());
         }
-        let bundle = statement::sign(made, self.keys.statement()).map_err(|error| Error::Internal(error.to_string()))?;
+        let bundle =
+            statement::sign(made, self.keys.statement()).map_err(|error| Error::Internal(error.to_string()))?;
         let entry = provenance::log_entry_of(&bundle, &self.keys.statement().public_key_der())
             .map_err(|error| Error::Internal(error.to_string()))?;
         let event_id = audit::record_statement(txn, Some(&stated.model.id), &self.keys, &entry).await?;

@@ -13,5 +13,7 @@ mod succession;
 
 pub use crl::{Crl, CrlEntry, CrlError};
 pub use entry::{CompromisedFrom, Entry, EntryError, LogMoment, Receipt, Revoked, TimeMoment};
-pub use list::{MAX_LIST_BYTES, PAYLOAD_TYPE, RevocationError, RevocationList, SignedRevocationList, sign, verify};
+pub use list::{
+    MAX_LIST_BYTES, PAYLOAD_TYPE, RevocationError, RevocationList, SignedRevocationList, sign, sign_document, verify,
+};
 pub use succession::check_successor;

@@ -9,8 +9,9 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::entry::{Entry, EntryDocument, EntryError, Revoked};
-use crate::provenance::oms::{SigningKey, TrustedKey};
-use crate::provenance::statement::{JsonError, parse_json, pre_authentication_encoding, sign_envelope};
+use crate::provenance::dsse::{pre_authentication_encoding, sign_envelope};
+use crate::provenance::key::{SigningKey, TrustedKey};
+use crate::provenance::statement::{JsonError, parse_json};
 
 /// What the envelope says that it holds.
 pub const PAYLOAD_TYPE: &str = "application/vnd.weighhouse.revocation-list+json";
@@ -173,11 +174,18 @@ pub fn sign(list: &RevocationList, key: &SigningKey) -> Result<Vec<u8>, Revocati
         issuer: list.issuer.clone(),
         entries: list.entries.iter().map(EntryDocument::from).collect(),
     };
-    let payload = serde_json::json!(document).to_string().into_bytes();
+    sign_document(serde_json::json!(document).to_string().as_bytes(), key)
+}
+
+/// Signs a list that a person wrote as JSON, byte for byte; gives the JSON of its envelope.
+pub fn sign_document(document: &[u8], key: &SigningKey) -> Result<Vec<u8>, RevocationError> {
+    if document.len() > MAX_LIST_BYTES {
+        return Err(RevocationError::TooLarge);
+    }
     // What this verifier would refuse is not signed.
-    Document::parse(&payload)?;
-    let mut envelope = sign_envelope(PAYLOAD_TYPE, &payload, key).ok_or(RevocationError::Randomness)?;
-    envelope["signatures"][0]["keyid"] = hex::encode(Sha256::digest(key.public_key_der())).into();
+    Document::parse(document)?;
+    let key_id = hex::encode(Sha256::digest(key.public_key_der()));
+    let envelope = sign_envelope(PAYLOAD_TYPE, document, key, &key_id).ok_or(RevocationError::Randomness)?;
     let bytes = envelope.to_string().into_bytes();
     if bytes.len() > MAX_LIST_BYTES { Err(RevocationError::TooLarge) } else { Ok(bytes) }
 }

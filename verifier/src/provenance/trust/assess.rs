@@ -47,7 +47,6 @@ impl<'a> Context<'a> {
         Some(revocation::Receipt { log_origin: self.log_origin, log_index, received_at })
     }
 
-
     pub(super) fn received_at(&self, bundle: &str) -> Timestamp {
         self.receipts.get(bundle).map_or(self.now, |receipt| receipt.at)
     }
@@ -64,12 +63,11 @@ pub fn assess(context: &Context<'_>) -> TrustAssessment {
         notes: Vec::new(),
         valid_until: None,
     };
-    match context.policy.applying(context.model, context.environment) {
-        Some(policy) => apply(context, policy, &mut answer),
-        None => {
-            answer.codes.push("NO_TRUST_POLICY".to_owned());
-            answer.notes.push(format!("No trust policy has {} in its scope.", context.model));
-        }
+    if let Some(policy) = context.policy.applying(context.model, context.environment) {
+        apply(context, policy, &mut answer);
+    } else {
+        answer.codes.push("NO_TRUST_POLICY".to_owned());
+        answer.notes.push(format!("No trust policy has {} in its scope.", context.model));
     }
     revoke(context, &mut answer);
     answer
@@ -115,11 +113,7 @@ fn apply(context: &Context<'_>, policy: &Policy, answer: &mut TrustAssessment) {
 }
 
 /// One requirement over every bundle that could meet it.
-fn judge(
-    context: &Context<'_>,
-    policy: &Policy,
-    requirement: &Requirement,
-) -> (RequirementResult, Option<Timestamp>) {
+fn judge(context: &Context<'_>, policy: &Policy, requirement: &Requirement) -> (RequirementResult, Option<Timestamp>) {
     let candidates = candidates(context, policy, requirement);
     // A signer counts once, with the bundle that lasts longest.
     let mut signers: BTreeMap<String, Timestamp> = BTreeMap::new();

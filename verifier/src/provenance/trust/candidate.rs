@@ -162,10 +162,13 @@ fn names(rule: &SignerRule, signature: &SignatureFacts) -> bool {
     let is_trusted = signature.state == SignatureState::Trusted;
     match rule {
         SignerRule::Key { keys, .. } => {
-            is_trusted && signature.method == "key" && (keys.is_empty() || keys.iter().any(|key| is_key(key, signature)))
+            is_trusted
+                && signature.method == "key"
+                && (keys.is_empty() || keys.iter().any(|key| is_key(key, signature)))
         }
         SignerRule::Certificate { root, subject, identity, .. } => {
-            let certificate = signature.certificate.as_ref().filter(|_| is_trusted && signature.method == "certificate");
+            let certificate =
+                signature.certificate.as_ref().filter(|_| is_trusted && signature.method == "certificate");
             certificate.is_some_and(|certificate| {
                 root.as_ref().is_none_or(|root| signature.root.as_ref() == Some(root))
                     && subject.as_ref().is_none_or(|subject| has_subject(&certificate.subject, subject))
@@ -246,13 +249,7 @@ enum Moment {
     Now(Timestamp),
 }
 
-fn within(
-    moment: Moment,
-    from: Option<Timestamp>,
-    until: Option<Timestamp>,
-    code: &'static str,
-    what: &str,
-) -> Found {
+fn within(moment: Moment, from: Option<Timestamp>, until: Option<Timestamp>, code: &'static str, what: &str) -> Found {
     let shown = |bound: Option<Timestamp>| bound.map_or_else(|| "…".to_owned(), |bound| bound.to_string());
     let (at, held) = match moment {
         Moment::Past(at) => (at, at.to_string()),
