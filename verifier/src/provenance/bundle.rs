@@ -10,6 +10,7 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
+use super::dsse::pre_authentication_encoding;
 use super::envelope::EnvelopeError;
 
 /// Largest bundle that is read, in bytes: some 50,000 files.
@@ -99,16 +100,10 @@ impl Bundle {
         })
     }
 
-    /// What the signature is over: DSSE's pre-authentication encoding, version 1.
+    /// What the signature is over.
     pub(super) fn signed_bytes(&self) -> Vec<u8> {
-        pre_authentication_encoding(&self.payload)
+        pre_authentication_encoding(PAYLOAD_TYPE, &self.payload)
     }
-}
-
-pub(super) fn pre_authentication_encoding(payload: &[u8]) -> Vec<u8> {
-    let mut bytes = format!("DSSEv1 {} {PAYLOAD_TYPE} {} ", PAYLOAD_TYPE.len(), payload.len()).into_bytes();
-    bytes.extend_from_slice(payload);
-    bytes
 }
 
 fn media_type(text: &str) -> Result<MediaType, EnvelopeError> {

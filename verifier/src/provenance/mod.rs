@@ -5,6 +5,7 @@ mod bundle;
 mod certificate;
 mod der;
 mod digests;
+mod dsse;
 mod envelope;
 mod judge;
 mod key;

@@ -29,7 +29,6 @@ pub use license_review::{LicenseReview, ReviewerId, license_review};
 pub use predicate::{PredicateError, PredicateType};
 pub use probe::{ProbeRun, probe_result};
 pub use sign::{SignStatementError, sign};
-pub(super) use sign::{pre_authentication_encoding, sign_envelope};
 pub use slsa::{BuildType, Materials, materials};
 
 /// Largest statement that is read, in bytes.

@@ -1,13 +1,11 @@
 //! Signing a revision's files.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
 use super::OmsError;
 use super::manifest::{Manifest, PREDICATE_TYPE, STATEMENT_TYPE};
-use crate::provenance::bundle::{MEDIA_TYPE, PAYLOAD_TYPE, pre_authentication_encoding};
+use crate::provenance::dsse;
 use crate::provenance::key::SigningKey;
 
 /// A file to be signed.
@@ -35,17 +33,7 @@ pub fn sign(name: &str, files: &[SignedFile<'_>], key: &SigningKey) -> Result<Ve
     let payload = statement(name, files);
     // What this verifier would refuse is not signed.
     Manifest::parse(&payload)?;
-    let signature = key.sign(&pre_authentication_encoding(&payload)).ok_or(SignError::Randomness)?;
-    let bundle = json!({
-        "mediaType": MEDIA_TYPE,
-        "verificationMaterial": { "publicKey": { "hint": key.hint() }, "tlogEntries": [] },
-        "dsseEnvelope": {
-            "payload": STANDARD.encode(&payload),
-            "payloadType": PAYLOAD_TYPE,
-            "signatures": [{ "sig": STANDARD.encode(&signature), "keyid": "" }],
-        },
-    });
-    Ok(bundle.to_string().into_bytes())
+    dsse::sign_bundle(&payload, key).ok_or(SignError::Randomness)
 }
 
 fn statement(name: &str, files: &[SignedFile<'_>]) -> Vec<u8> {
