@@ -75,11 +75,7 @@ pub(super) struct Bundle {
 
 impl Bundle {
     pub(super) fn parse(bytes: &[u8]) -> Result<Self, EnvelopeError> {
-        if bytes.len() > MAX_BUNDLE_BYTES {
-            return Err(EnvelopeError::TooLarge);
-        }
-        let document: Document =
-            serde_json::from_slice(bytes).map_err(|error| EnvelopeError::InvalidJson(error.to_string()))?;
+        let document = read(bytes)?;
         let media_type = media_type(&document.media_type)?;
         let envelope = document.dsse_envelope.ok_or(EnvelopeError::MissingEnvelope)?;
         let material = document.verification_material.ok_or(EnvelopeError::MissingVerificationMaterial)?;
@@ -106,6 +102,18 @@ impl Bundle {
     }
 }
 
+/// Refuses what no version of the format has, whatever the bundle holds.
+pub(super) fn check_fields(bytes: &[u8]) -> Result<(), EnvelopeError> {
+    read(bytes)?.verification_material.map_or(Ok(()), |material| material.check_size())
+}
+
+fn read(bytes: &[u8]) -> Result<Document, EnvelopeError> {
+    if bytes.len() > MAX_BUNDLE_BYTES {
+        return Err(EnvelopeError::TooLarge);
+    }
+    serde_json::from_slice(bytes).map_err(|error| EnvelopeError::InvalidJson(error.to_string()))
+}
+
 fn media_type(text: &str) -> Result<MediaType, EnvelopeError> {
     let known = MEDIA_TYPES.iter().find(|(name, _)| *name == text);
     known.map(|(_, kind)| *kind).ok_or_else(|| EnvelopeError::MediaType(text.chars().take(100).collect()))
@@ -119,7 +127,25 @@ struct Document {
     verification_material: Option<MaterialDocument>,
     dsse_envelope: Option<Envelope>,
     #[serde(rename = "messageSignature")]
-    _message_signature: Option<IgnoredAny>,
+    _message_signature: Option<MessageSignature>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct MessageSignature {
+    #[serde(rename = "messageDigest")]
+    _message_digest: Option<MessageDigest>,
+    #[serde(rename = "signature")]
+    _signature: Option<IgnoredAny>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct MessageDigest {
+    #[serde(rename = "algorithm")]
+    _algorithm: Option<IgnoredAny>,
+    #[serde(rename = "digest")]
+    _digest: Option<IgnoredAny>,
 }
 
 #[derive(Deserialize)]

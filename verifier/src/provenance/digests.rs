@@ -68,10 +68,13 @@ pub struct FileDigests {
     pub digests: Vec<String>,
 }
 
+/// Digests by whole-file SHA-256 and scheme.
+type Known = BTreeMap<(String, DigestScheme), Arc<[String]>>;
+
 /// Digests that are known, and those that had to be computed.
 #[derive(Debug, Default)]
 pub struct DigestCache {
-    known: Mutex<BTreeMap<(String, DigestScheme), Arc<[String]>>>,
+    known: Mutex<Known>,
     computed: Mutex<Vec<FileDigests>>,
 }
 

@@ -11,7 +11,7 @@ use super::certificate::{Authorities, Certificate, CertificateError, Window};
 use super::key::{KeyError, PublicKey, TrustedKey};
 use super::material::TrustMaterial;
 use super::root::{RootKind, TrustRoot};
-use super::sigstore::{Evidence, Parsed, SigstoreError};
+use super::sigstore::{Parsed, SigstoreError, Verified};
 use crate::evidence::{Finding, Severity, SignatureFacts, SignatureState};
 
 /// Why an envelope is refused; [`EnvelopeError::code`] names the finding it becomes.
@@ -250,7 +250,7 @@ impl Envelope<'_> {
         refusal.map_or_else(|| Ok(vec![unknown_root()]), |error| Err(error.into()))
     }
 
-    fn take(&self, facts: &mut SignatureFacts, root: &TrustRoot, evidence: Evidence) -> Vec<Finding> {
+    fn take(&self, facts: &mut SignatureFacts, root: &TrustRoot, evidence: Verified) -> Vec<Finding> {
         facts.root = Some(root.name().to_owned());
         facts.root_digest = Some(root.digest().to_owned());
         facts.times = evidence.times;

@@ -20,18 +20,29 @@ use sigstore_types::{
 };
 use sigstore_verify::{PublicKeyVerificationPolicy, VerificationPolicy, VerificationResult, Verifier};
 
+use super::bundle;
 use super::certificate::{Authorities, Certificate};
 use super::root::TrustRoot;
 use crate::evidence::{LogPosition, TimeEvidence, TimeSource};
 
 pub use error::SigstoreError;
 
-/// A verified signer's time and place.
-#[derive(Debug, Default)]
-pub(super) struct Evidence {
-    pub(super) issuer: Option<String>,
-    pub(super) times: Vec<TimeEvidence>,
-    pub(super) log_positions: Vec<LogPosition>,
+/// What a verified bundle proves beside its signature.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verified {
+    /// The subject alternative name of the signer's certificate.
+    pub identity: Option<String>,
+    /// The OIDC issuer that confirmed the identity.
+    pub issuer: Option<String>,
+    pub times: Vec<TimeEvidence>,
+    pub log_positions: Vec<LogPosition>,
+}
+
+/// Which of the verifier's times come first: it lists them in the order in which it checks them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Order {
+    AuthoritiesFirst,
+    LogsFirst,
 }
 
 /// One sigstore instance: its authorities and logs.
@@ -76,28 +87,18 @@ impl Instance {
     ///
     /// Without its log (`with_log` false) the certificate's own transparency is not asked for
     /// either: this is the profile of private instances, where timestamps alone give the time.
-    pub(super) fn verify_keyless(&self, parsed: &Parsed, with_log: bool) -> Result<Evidence, SigstoreError> {
+    pub(super) fn verify_keyless(&self, parsed: &Parsed, with_log: bool) -> Result<Verified, SigstoreError> {
         let mut policy = VerificationPolicy::any_identity();
         if !with_log {
             policy = policy.skip_tlog_unsafe().skip_sct();
         }
         let subject = parsed.subject()?;
         let result = self.verifier.verify(SigstoreArtifact::Digest(subject), &parsed.0, &policy)?;
-        if with_log {
-            parsed.check_tree_sizes()?;
-        }
-        let timestamps = parsed.timestamps();
-        let times = result.verified_timestamps();
-        let (by_authority, by_log) = times.split_at(timestamps.min(times.len()));
-        Ok(Evidence {
-            issuer: result.issuer().map(str::to_owned),
-            times: evidence_of_time(by_authority, by_log),
-            log_positions: if result.tlog_verified() { parsed.log_positions() } else { Vec::new() },
-        })
+        parsed.evidence(&result, Order::AuthoritiesFirst)
     }
 
     /// Verifies the log entries and timestamps of a signature by the key with this DER.
-    pub(super) fn verify_key(&self, parsed: &Parsed, key: &[u8]) -> Result<Evidence, SigstoreError> {
+    pub(super) fn verify_key(&self, parsed: &Parsed, key: &[u8]) -> Result<Verified, SigstoreError> {
         let with_log = !parsed.0.verification_material.tlog_entries.is_empty();
         let mut policy = PublicKeyVerificationPolicy::new(DerPublicKey::new(key.to_vec()));
         if !with_log {
@@ -105,14 +106,7 @@ impl Instance {
         }
         let subject = parsed.subject()?;
         let result = self.verifier.verify(SigstoreArtifact::Digest(subject), &parsed.0, &policy)?;
-        parsed.check_tree_sizes()?;
-        let times = result.verified_timestamps();
-        let (by_log, by_authority) = times.split_at(times.len() - parsed.timestamps().min(times.len()));
-        Ok(Evidence {
-            issuer: None,
-            times: evidence_of_time(by_authority, by_log),
-            log_positions: parsed.log_positions(),
-        })
+        parsed.evidence(&result, Order::LogsFirst)
     }
 }
 
@@ -149,8 +143,27 @@ impl Parsed {
         digest.ok_or(SigstoreError::NoSubjectDigest)
     }
 
-    fn timestamps(&self) -> usize {
-        self.0.verification_material.timestamp_verification_data.rfc3161_timestamps.len()
+    fn evidence(&self, result: &VerificationResult, order: Order) -> Result<Verified, SigstoreError> {
+        let times = result.verified_timestamps();
+        let data = &self.0.verification_material.timestamp_verification_data;
+        let by_authorities = data.rfc3161_timestamps.len().min(times.len());
+        let (by_authority, by_log) = match order {
+            Order::AuthoritiesFirst => times.split_at(by_authorities),
+            Order::LogsFirst => {
+                let (by_log, by_authority) = times.split_at(times.len() - by_authorities);
+                (by_authority, by_log)
+            }
+        };
+        let is_logged = result.tlog_verified();
+        if is_logged {
+            self.check_tree_sizes()?;
+        }
+        Ok(Verified {
+            identity: result.identity().map(ToString::to_string),
+            issuer: result.issuer().map(str::to_owned),
+            times: evidence_of_time(by_authority, by_log),
+            log_positions: if is_logged { self.log_positions() } else { Vec::new() },
+        })
     }
 
     /// The verifier takes a Rekor v1 proof's tree size from the unsigned field beside the checkpoint,
@@ -220,24 +233,22 @@ pub fn verify(
     artifact: Artifact<'_>,
     signer: Signer<'_>,
     root: &TrustRoot,
-) -> Result<(), SigstoreError> {
+) -> Result<Verified, SigstoreError> {
     let instance = root.instance().ok_or_else(|| SigstoreError::Root("it is not a sigstore root".to_owned()))?;
-    if bundle.len() > super::bundle::MAX_BUNDLE_BYTES {
-        return Err(SigstoreError::Bundle("it is too large".to_owned()));
-    }
-    let text = std::str::from_utf8(bundle).map_err(|error| SigstoreError::Bundle(error.to_string()))?;
-    let bundle = Bundle::from_json(text).map_err(|error| SigstoreError::Bundle(error.to_string()))?;
-    let result = match signer {
+    bundle::check_fields(bundle).map_err(|error| SigstoreError::Bundle(error.to_string()))?;
+    let parsed = Parsed::parse(bundle)?;
+    let (result, order) = match signer {
         Signer::Identity { identity, issuer } => {
-            run(&instance.verifier, &bundle, artifact, &VerificationPolicy::new(identity, issuer))
+            let policy = VerificationPolicy::new(identity, issuer);
+            (run(&instance.verifier, &parsed.0, artifact, &policy)?, Order::AuthoritiesFirst)
         }
         Signer::Key { pem } => {
             let key = DerPublicKey::from_pem(pem).map_err(|error| SigstoreError::Key(error.to_string()))?;
-            run(&instance.verifier, &bundle, artifact, &PublicKeyVerificationPolicy::new(key))
+            let policy = PublicKeyVerificationPolicy::new(key);
+            (run(&instance.verifier, &parsed.0, artifact, &policy)?, Order::LogsFirst)
         }
     };
-    result?;
-    Parsed(bundle).check_tree_sizes()
+    parsed.evidence(&result, order)
 }
 
 fn run(

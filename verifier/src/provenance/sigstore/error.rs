@@ -127,7 +127,8 @@ impl SigstoreError {
         use sigstore_verify::bundle::Error;
         match error {
             Error::MissingSigningTimeEvidence => Self::NoTime(text),
-            Error::MissingInclusionProof(_) => Self::InclusionProof(text),
+            Error::MissingInclusionProof(_) | Error::LogIndexOutOfRange { .. } => Self::InclusionProof(text),
+            Error::MissingCheckpoint | Error::CheckpointRootMismatch => Self::Checkpoint(text),
             Error::MissingInclusionPromise(_) => Self::InclusionPromise(text),
             _ => Self::Bundle(text),
         }
@@ -135,6 +136,9 @@ impl SigstoreError {
 
     fn of_certificate(error: &CertificateError, text: String) -> Self {
         match error {
+            // A time outside the chain's is told apart in the text alone.
+            CertificateError::ChainInvalid(detail) if detail.contains("CertExpired") => Self::SignedTooLate(text),
+            CertificateError::ChainInvalid(detail) if detail.contains("CertNotValidYet") => Self::SignedTooEarly(text),
             CertificateError::ChainInvalid(_) => Self::CertificateChain(text),
             CertificateError::NoValidAuthority { .. } => Self::NoAuthorityThen(text),
             CertificateError::NotYetValid { .. } => Self::SignedTooEarly(text),
