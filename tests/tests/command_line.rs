@@ -17,6 +17,19 @@ const MEBIBYTE: usize = 1 << 20;
 /// Requests before the body of the first upload take less.
 const PREAMBLE: u64 = 64 << 10;
 
+/// A pair of keys that was made for these tests and signs nothing else.
+const PRIVATE_KEY: &str = "-----BEGIN PRIVATE KEY-----
+MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQg4xYkBqDMcETvo3Wg
+bbfnQVmU0Y3kob6Rs+xYZweocmKhRANCAASrro0lKenSXj0Fdz/AP2hpyVdBX4wI
+feHZ52PdhQ6SRE2UGy1rvCv7nvBZrzEyfCpgpRV2tixzkUq0O4I8PKRY
+-----END PRIVATE KEY-----
+";
+const PUBLIC_KEY: &str = "-----BEGIN PUBLIC KEY-----
+MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEq66NJSnp0l49BXc/wD9oaclXQV+M
+CH3h2edj3YUOkkRNlBsta7wr+57wWa8xMnwqYKUVdrYsc5FKtDuCPDykWA==
+-----END PUBLIC KEY-----
+";
+
 fn text(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).unwrap()
 }
@@ -516,6 +529,44 @@ fn signature_is_never_verified_without_a_key() {
 }
 
 #[test]
+fn signed_folder_verifies_until_a_byte_of_it_changes() {
+    let keys = Folder::new().unwrap();
+    let private = keys.write("release.pem", PRIVATE_KEY.as_bytes()).unwrap();
+    let public = keys.write("release.pub", PUBLIC_KEY.as_bytes()).unwrap();
+    let (private, public) = (private.to_str().unwrap(), public.to_str().unwrap());
+    let folder = tiny_model();
+    folder.write("notes/draft.txt", b"later").unwrap();
+    let path = folder.path().to_str().unwrap();
+    let signed = document(&server::run(["sign", path, "--key", private, "--ignore", "notes", "--json"]).unwrap());
+    assert_eq!(signed["ignored"], json!(["model.sig", "notes"]));
+    let verified = document(&server::run(["verify", path, "--key", public, "--json"]).unwrap());
+    assert_eq!(verified["answer"], "verified", "{verified}");
+    assert_eq!(verified["signatures"][0]["coverage"]["ignored"], json!(["notes/draft.txt"]));
+    // A signature beside the model does not change what is signed.
+    exits(0, &server::run(["sign", path, "--key", private, "--ignore", "notes"]).unwrap());
+    folder.write("new.bin", b"not signed").unwrap();
+    exits(1, &server::run(["verify", path, "--key", public]).unwrap());
+    exits(2, &server::run(["sign", path, "--key", public]).unwrap());
+    exits(2, &server::run(["sign", "/nowhere", "--key", private]).unwrap());
+}
+
+#[test]
+fn conformance_protocol_answers_by_its_exit_status() {
+    let Some(vectors) = environment::vectors() else { return };
+    let folder = vectors.join("sigstore-conformance/bundle-verify");
+    let file = |path: &str| folder.join(path).to_str().unwrap().to_owned();
+    let verify = |case: &str, artifact: &str| {
+        let (bundle, key) = (file(&format!("{case}/bundle.sigstore.json")), file(&format!("{case}/key.pub")));
+        server::run(["conformance", "verify-bundle", "--bundle", &bundle, "--key", &key, artifact]).unwrap()
+    };
+    let artifact = vectors.join("sigstore-conformance/a.txt");
+    exits(0, &verify("managed-key-happy-path", artifact.to_str().unwrap()));
+    exits(1, &verify("managed-key-wrong-key_fail", artifact.to_str().unwrap()));
+    exits(1, &verify("managed-key-happy-path", &format!("sha256:{}", "0".repeat(64))));
+    exits(2, &verify("managed-key-no-key_fail", artifact.to_str().unwrap()));
+}
+
+#[test]
 fn published_signatures_are_verified_refused_or_not_checked() {
     let Some(vectors) = environment::vectors() else { return };
     let releases = vectors.join("oms-releases");
@@ -532,7 +583,21 @@ fn published_signatures_are_verified_refused_or_not_checked() {
     let leaves_out = vectors.join("oms-spec/test-vectors/v1.0/valid/key.bundle.json");
     let verified = document(&verify(&folder, &["--signature", leaves_out.to_str().unwrap()]));
     assert_eq!(verified["signatures"][0]["coverage"]["ignored"], json!(["ignore-me"]));
-    exits(2, &verify(&releases.join("v1.0.1-certificate"), &[]));
+    // Its signer has the certificate of an authority, which is refused whatever one trusts.
+    exits(1, &verify(&releases.join("v1.0.1-certificate"), &[]));
+    // No key can check what was signed without one.
+    exits(2, &verify(&releases.join("v0.3.1-sigstore"), &[]));
+    let person = ["verify", "", "--identity", "stefanb@*.com", "--issuer", "https://sigstore.verify.ibm.com/oauth2"];
+    let keyless = |release: &str, identity: &str| {
+        let folder = releases.join(release);
+        let mut words = person;
+        (words[1], words[3]) = (folder.to_str().unwrap(), identity);
+        server::run(words.iter().chain(&["--ignore", "ignore-me"])).unwrap()
+    };
+    exits(0, &keyless("v1.0.1-sigstore", "stefanb@*.com"));
+    let stranger = keyless("v1.0.1-sigstore", "*@ibm.com");
+    assert!(exits(1, &stranger).contains("stefanb@us.ibm.com"), "{}", text(&stranger.stdout));
+    exits(2, &keyless("v1.0.1-elliptic-key", "stefanb@*.com"));
 
     let copy = Folder::new().unwrap();
     for (path, content) in contents(&releases.join("v0.3.1-elliptic-key")) {

@@ -7,6 +7,7 @@ mod aibom;
 mod attestation;
 mod audit;
 mod client;
+mod conformance;
 mod download;
 mod folder;
 mod follow;
@@ -24,6 +25,7 @@ mod push;
 mod report;
 mod review;
 mod serve;
+mod sign;
 mod summary;
 mod target;
 mod token;
@@ -31,6 +33,7 @@ mod trust;
 mod units;
 mod upload;
 mod verdict;
+mod verify;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -74,7 +77,12 @@ enum Verb {
     #[command(subcommand)]
     License(license::License),
     /// Verify a signature over a folder; needs no server
-    Verify(offline::Verify),
+    Verify(verify::Verify),
+    /// Sign a folder as its publisher; needs no server
+    Sign(sign::Sign),
+    /// Speak the protocols of conformance suites
+    #[command(subcommand, hide = true)]
+    Conformance(conformance::Conformance),
     /// Load a model in a sandbox and let it generate; needs no server
     Probe(offline::Probe),
     /// Write a model's bill of materials, or a draft of its technical documentation
@@ -192,6 +200,8 @@ fn run(verb: Verb) -> Result<ExitCode, CliError> {
         Verb::Inspect(inspect) => inspect.run(),
         Verb::License(license) => license.run(),
         Verb::Verify(verify) => verify.run(),
+        Verb::Sign(sign) => sign.run(),
+        Verb::Conformance(conformance) => conformance.run(),
         Verb::Probe(probe) => probe.run(),
         Verb::Aibom(aibom) => aibom.run(),
         Verb::Report(report) => report.run(),

@@ -14,5 +14,5 @@ mod verify;
 
 pub use super::key::{KeyError, SigningKey, TrustedKey};
 pub use error::OmsError;
-pub use sign::{SignError, SignedFile, sign};
+pub use sign::{SignError, SignedFile, sign, sign_without};
 pub use verify::{Files, SignatureCheck, verify};

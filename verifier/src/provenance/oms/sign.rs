@@ -30,13 +30,23 @@ pub enum SignError {
 /// Resources stand in the specification's order, by code points of their names, and the
 /// predicate has no field beyond the specification's, because verifiers may refuse others.
 pub fn sign(name: &str, files: &[SignedFile<'_>], key: &SigningKey) -> Result<Vec<u8>, SignError> {
-    let payload = statement(name, files);
+    sign_without(name, files, &[], key)
+}
+
+/// As [`sign`], and says of the paths in `ignored` that the signature does not speak for them.
+pub fn sign_without(
+    name: &str,
+    files: &[SignedFile<'_>],
+    ignored: &[&str],
+    key: &SigningKey,
+) -> Result<Vec<u8>, SignError> {
+    let payload = statement(name, files, ignored);
     // What this verifier would refuse is not signed.
     Manifest::parse(&payload)?;
     dsse::sign_bundle(&payload, key).ok_or(SignError::Randomness)
 }
 
-fn statement(name: &str, files: &[SignedFile<'_>]) -> Vec<u8> {
+fn statement(name: &str, files: &[SignedFile<'_>], ignored: &[&str]) -> Vec<u8> {
     let mut files = files.to_vec();
     files.sort_by_key(|file| file.path);
     let mut root = Sha256::new();
@@ -45,12 +55,16 @@ fn statement(name: &str, files: &[SignedFile<'_>]) -> Vec<u8> {
     }
     let resources: Vec<_> =
         files.iter().map(|file| json!({ "name": file.path, "algorithm": "sha256", "digest": file.sha256 })).collect();
+    let mut serialization = json!({ "method": "files", "hash_type": "sha256", "allow_symlinks": false });
+    if !ignored.is_empty() {
+        serialization["ignore_paths"] = json!(ignored);
+    }
     let statement = json!({
         "_type": STATEMENT_TYPE,
         "subject": [{ "name": name, "digest": { "sha256": hex::encode(root.finalize()) } }],
         "predicateType": PREDICATE_TYPE,
         "predicate": {
-            "serialization": { "method": "files", "hash_type": "sha256", "allow_symlinks": false },
+            "serialization": serialization,
             "resources": resources,
         },
     });
