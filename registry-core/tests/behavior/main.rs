@@ -15,5 +15,6 @@ mod revisions;
 mod s3;
 mod stored_documents;
 mod support;
+mod transparency;
 mod uploads;
 mod xet;
