@@ -107,6 +107,7 @@ pub struct Trust {
     pub roots: Vec<NamedFile>,
     pub public_good: bool,
     pub revocation_keys: Vec<NamedFile>,
+    pub crls: Vec<NamedFile>,
     pub root_age_warning_days: u32,
 }
 
@@ -197,6 +198,7 @@ impl Config {
             ),
             (names_differ(&self.gate.trusted_keys), "two of `gate.trusted_keys` have the same name"),
             (names_differ(&self.trust.roots), "two of `trust.roots` have the same name"),
+            (names_differ(&self.trust.crls), "two of `trust.crls` have the same name"),
             (names_differ(&self.trust.revocation_keys), "two of `trust.revocation_keys` have the same name"),
         ];
         match rules.iter().find(|(holds, _)| !holds) {

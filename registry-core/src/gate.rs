@@ -217,12 +217,16 @@ impl Registry {
         job::complete(&txn, lease).await?;
         hold_model(&txn, &model.id).await?;
         let known = self.known(&txn, &model, &revision).await?;
-        self.show_license(&txn, &model, &revision, &known.basis).await?;
+        let mut assessment = None;
         for environment in self.environments() {
             let default_use = self.gate.complete_use(&environment, &Use::default())?;
             let decision = self.evaluate(&txn, &model, &revision, &known, &environment, default_use).await?;
             catalog::show_verdict(&txn, &revision, &environment, decision.allowed).await?;
+            if environment == self.settings.default_environment {
+                assessment = decision.license_assessment;
+            }
         }
+        self.show_license(&txn, &model, &revision, &known.basis, assessment.as_ref()).await?;
         txn.commit().await?;
         Ok(())
     }
@@ -234,10 +238,11 @@ impl Registry {
         model: &ModelInfo,
         revision: &Revision,
         basis: &Basis,
+        assessment: Option<&Assessment>,
     ) -> Result<()> {
         let environment = &self.settings.default_environment;
         let standing = basis.standing(now_ms(), self.gate.license_reviewers(environment)?);
-        self.attest_review(txn, model, revision, basis, &standing).await?;
+        self.attest_review(txn, model, revision, basis, &standing, assessment).await?;
         let openness = basis.openness(&self.settings.catalog, &standing);
         let of_files = basis.facts.as_ref().map(|facts| facts.concluded.clone());
         let Some(license) = standing.conclusion.map(|found| found.expression).or(of_files) else { return Ok(()) };
@@ -299,7 +304,7 @@ impl Registry {
         let trusted_until = input.trust_assessment.as_ref().and_then(valid_until_ms);
         let ends = [stale_at, judged.valid_until, trusted_until];
         let valid_until = ends.into_iter().flatten().filter(|end| *end > now).min();
-        self.store(txn, model, revision, &input, input_digest, outcome, now, valid_until).await
+        self.store(txn, model, revision, &known.stages, &input, input_digest, outcome, now, valid_until).await
     }
 
     async fn same_input(
@@ -329,6 +334,7 @@ impl Registry {
         txn: &DatabaseTransaction,
         model: &ModelInfo,
         revision: &Revision,
+        stages: &[StageView],
         input: &PolicyInput,
         input_digest: String,
         outcome: Outcome,
@@ -385,7 +391,7 @@ impl Registry {
             .detail("allowed", decision.allowed)
             .detail("trust", decision.trust_assessment.as_ref().map(trust_of_event));
         audit::record(txn, event).await?;
-        self.attest_decision(txn, model, revision, &decision).await?;
+        self.attest_decision(txn, model, revision, stages, &decision).await?;
         Ok(decision)
     }
 

@@ -53,8 +53,8 @@ pub use report::{
     ObligationEvidence, ObligationStatus, OpenConclusion, REPORT_SCHEMA_VERSION, ReportConclusion, ReportDecision,
     ReportObligation, ReportOpenness, ReportReads, ReportRow, ReportScope, ReportStatement, ReportTotals,
 };
-pub use trust::{
-    AttestationInfo, AttestationOrigin, DryRunItem, DryRunPage, NewTrustRoot, Recheck, RevocationListInfo, TrustRootInfo,
-    TrustSettings, TrustView,
-};
 pub use revision::{Change, ChangeSet, Commit, Committed, Expected, MAIN_BRANCH, Movement, Ref, RefKind, Revision};
+pub use trust::{
+    AttestationInfo, AttestationOrigin, DryRunItem, DryRunPage, NewTrustRoot, Recheck, RevocationListInfo,
+    TrustRootInfo, TrustSettings, TrustView,
+};

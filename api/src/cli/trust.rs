@@ -2,11 +2,14 @@
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::{Args, Subcommand};
+use jiff::Timestamp;
 use registry_core::{DryRunItem, DryRunPage, RevocationListInfo, TrustRootInfo, TrustSettings};
 use serde::Serialize;
 use verifier::provenance::oms::{SigningKey, TrustedKey};
+use verifier::provenance::revocation::{Crl, CrlError, NamedCrl};
 use verifier::provenance::trust::{TrustPolicy, TrustVerdict};
 use verifier::provenance::{TrustRoot, revocation};
 
@@ -22,6 +25,8 @@ use crate::v1::trust::{DryRun, ImportRoot, TrustPolicyView, TrustRoots};
 const MAX_DOCUMENT_BYTES: u64 = 1 << 20;
 /// Largest signed revocation list, in bytes.
 const MAX_LIST_BYTES: u64 = 2 << 20;
+/// Largest certificate revocation list, in bytes.
+const MAX_CRL_BYTES: u64 = 4 << 20;
 /// Models asked about at once.
 const PAGE: u64 = 200;
 
@@ -362,6 +367,7 @@ pub(super) fn settings(config: &Config) -> Result<TrustSettings, CliError> {
         roots.retain(|root| root.name() != named.name);
         roots.push(TrustRoot::parse(&named.name, &document).map_err(unusable)?);
     }
+    let crls = crls(&config.trust.crls, &roots)?;
     Ok(TrustSettings {
         keys: keys(&config.gate.trusted_keys)?,
         roots,
@@ -370,6 +376,7 @@ pub(super) fn settings(config: &Config) -> Result<TrustSettings, CliError> {
             None => TrustPolicy::of_configured_signers(),
         },
         revocation_keys: keys(&config.trust.revocation_keys)?,
+        crls,
         root_age_warning_days: config.trust.root_age_warning_days,
     })
 }
@@ -380,4 +387,56 @@ fn keys(named: &[config::NamedFile]) -> Result<Vec<TrustedKey>, CliError> {
             .map_err(|error| CliError::Usage(format!("the trusted key {} is not usable: {error}", key.name)))
     };
     named.iter().map(read).collect()
+}
+
+/// Lists that one of the configured authorities signed.
+fn crls(named: &[config::NamedFile], roots: &[TrustRoot]) -> Result<Arc<[NamedCrl]>, CliError> {
+    let authorities: Vec<&[u8]> = roots.iter().flat_map(TrustRoot::certificates).collect();
+    let read = |file: &config::NamedFile| {
+        let bytes = read_small(&file.path, MAX_CRL_BYTES)?;
+        let unusable = |error: CrlError| CliError::Usage(format!("the list {} is not usable: {error}", file.name));
+        let list = Crl::verify(&bytes, &authorities).map_err(unusable)?;
+        if list.next_update < Timestamp::now() {
+            tracing::warn!(
+                list = file.name,
+                due = %list.next_update,
+                "a certificate revocation list is out of date: what its authority revoked since is not known here"
+            );
+        }
+        Ok(NamedCrl { name: file.name.clone(), list })
+    };
+    named.iter().map(read).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a failed step of a test must end it")]
+
+    use crate::config::{ConfigArguments, Loaded};
+
+    use super::*;
+
+    const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../verifier/tests/data/crl");
+
+    fn configured(root: &str, list: &str) -> Result<TrustSettings, CliError> {
+        let assignments =
+            vec![format!("trust.roots=acme-ca={FOLDER}/{root}"), format!("trust.crls=acme={FOLDER}/{list}")];
+        settings(&Loaded::read(&ConfigArguments { file: None, assignments }).unwrap().config)
+    }
+
+    #[test]
+    fn lists_of_configured_authorities_are_read_under_their_names() {
+        let crls = configured("ca.pem", "crl.pem").unwrap().crls;
+        assert_eq!(crls.iter().map(|crl| (crl.name.as_str(), crl.list.len())).collect::<Vec<_>>(), [("acme", 2)]);
+    }
+
+    #[test]
+    fn list_that_no_configured_authority_signed_is_refused_by_name() {
+        for (root, reason) in [("other.pem", "no certificate is given"), ("same-name.pem", "does not verify")] {
+            let message = configured(root, "crl.pem").unwrap_err().to_string();
+            assert!(message.contains("the list acme is not usable") && message.contains(reason), "{message}");
+        }
+        let message = configured("ca.pem", "ca.pem").unwrap_err().to_string();
+        assert!(message.contains("not a certificate revocation list"), "{message}");
+    }
 }

@@ -148,11 +148,11 @@ impl Verify {
             }
         }
         findings.extend(incomplete(facts));
-        if !facts.signatures.iter().any(|signature| is_whole(signature, facts))
-            && facts.verdict == ProvenanceVerdict::Trusted
-        {
-            facts.verdict = ProvenanceVerdict::Untrusted;
-        }
+        facts.verdict = match facts.verdict {
+            _ if facts.signatures.iter().any(|signature| is_whole(signature, facts)) => ProvenanceVerdict::Trusted,
+            ProvenanceVerdict::Trusted => ProvenanceVerdict::Untrusted,
+            other => other,
+        };
         facts.findings.extend(findings);
     }
 

@@ -193,6 +193,12 @@ pub const KEYS: &[Key] = &[
         Fixed(""),
         "Public keys (PEM files) that may sign revocation lists, each with a name.",
     ),
+    key(
+        "trust.crls",
+        NamedFiles,
+        Fixed(""),
+        "Revocation lists (RFC 5280, PEM or DER) of the certificate authorities in `trust.roots`, each with a name.",
+    ),
     integer("trust.root_age_warning_days", 1, 3650, Fixed("90"), "Age from which on a trust root is warned about."),
     key(
         "license.catalog_dir",

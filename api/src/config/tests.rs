@@ -130,6 +130,8 @@ fn wrong_values_are_refused_with_key_origin_and_what_is_expected() {
         ("server.environment=Pro duction", "`server.environment` must be"),
         ("gate.trusted_keys=release.pem", "NAME=PATH"),
         ("gate.trusted_keys=a=x,a=y", "same name"),
+        ("trust.crls=list.pem", "NAME=PATH"),
+        ("trust.crls=a=x,a=y", "same name"),
     ];
     for (assignment, expected) in cases {
         let message = read(&[assignment], &[]).unwrap_err().to_string();
@@ -163,6 +165,14 @@ fn trusted_keys_are_read_from_file_and_text() {
     let file = "[[gate.trusted_keys]]\nname = \"release\"\npath = \"r.pem\"\n";
     let from_file = read_file(file, &[]).unwrap().config;
     assert_eq!(from_file, read(&["gate.trusted_keys=release=r.pem"], &[]).unwrap().config);
+}
+
+#[test]
+fn revocation_lists_of_authorities_are_read_from_file_and_text() {
+    let file = "[[trust.crls]]\nname = \"acme-ca\"\npath = \"acme.crl\"\n";
+    let from_file = read_file(file, &[]).unwrap().config;
+    assert_eq!(from_file.trust.crls.len(), 1);
+    assert_eq!(from_file, read(&["trust.crls=acme-ca=acme.crl"], &[]).unwrap().config);
 }
 
 #[test]

@@ -39,11 +39,15 @@ pub(crate) struct Health {
     version: &'static str,
     /// The server's clock, RFC 3339: a wrong one makes certificates and tokens look expired.
     time: String,
+    /// Names of trust roots that are older than the operator wants them to be: what was signed
+    /// under newer keys of theirs cannot be verified.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    aging_trust_roots: Vec<String>,
 }
 
 fn health(status: &'static str) -> Health {
     let time = registry_core::rfc3339(registry_core::now_ms());
-    Health { status, version: env!("CARGO_PKG_VERSION"), time }
+    Health { status, version: env!("CARGO_PKG_VERSION"), time, aging_trust_roots: Vec::new() }
 }
 
 /// Whether the process lives.
@@ -58,7 +62,11 @@ pub(crate) async fn healthz() -> HttpResponse {
 pub(crate) async fn readyz(state: web::Data<State>) -> HttpResponse {
     let silent = || Err(Error::Internal(format!("no answer within {} s", READINESS_LIMIT.as_secs())));
     match tokio::time::timeout(READINESS_LIMIT, state.registry.check_ready()).await.unwrap_or_else(|_| silent()) {
-        Ok(()) => HttpResponse::Ok().json(health("ok")),
+        Ok(()) => {
+            let roots = state.registry.trust_roots().await.unwrap_or_default();
+            let aging = roots.into_iter().filter(|root| root.aging).map(|root| root.name);
+            HttpResponse::Ok().json(Health { aging_trust_roots: aging.collect(), ..health("ok") })
+        }
         Err(error) => {
             tracing::warn!(%error, "not ready");
             HttpResponse::ServiceUnavailable().json(health("unavailable"))
@@ -76,6 +84,11 @@ pub(crate) async fn metrics_text(state: web::Data<State>) -> Answer {
         let number = counts.iter().find(|(name, _)| name == job_state).map_or(0, |(_, number)| *number);
         #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
         metrics::gauge!("weighhouse_jobs", "state" => job_state).set(number as f64);
+    }
+    for root in state.registry.trust_roots().await? {
+        #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
+        let days = root.age_days.unwrap_or_default() as f64;
+        metrics::gauge!("weighhouse_trust_root_age_days", "root" => root.name).set(days);
     }
     Ok(HttpResponse::Ok().content_type("text/plain; version=0.0.4; charset=utf-8").body(state.metrics.render()))
 }

@@ -203,7 +203,10 @@ impl Basis {
         let attested = self.attested.iter().map(|(parent, _)| parent.as_str());
         let note = |parent: &str| {
             let files = declared.join(", ");
-            ("ATTESTED_BASE_DIFFERS", format!("An attestation says it was made from {parent}, and its files say {files}."))
+            (
+                "ATTESTED_BASE_DIFFERS",
+                format!("An attestation says it was made from {parent}, and its files say {files}."),
+            )
         };
         attested.filter(differs).filter(|_| !declared.is_empty()).map(note).collect()
     }

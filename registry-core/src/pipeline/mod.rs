@@ -141,7 +141,8 @@ impl Registry {
             return Err(Error::TooLarge { what: "the signature".into(), limit: MAX_SIGNATURE_BYTES as u64 });
         }
         let digest = Sha256Digest::of(bundle);
-        let predicate_type = provenance::predicate_type(bundle).map_err(|error| Error::invalid("bundle", error.to_string()))?;
+        let predicate_type =
+            provenance::predicate_type(bundle).map_err(|error| Error::invalid("bundle", error.to_string()))?;
         let txn = begin(&self.db).await?;
         lock_model(&txn, &model.id).await?;
         if store_signature(&txn, caller, revision, &digest, predicate_type.as_deref(), bundle).await? {

@@ -1,11 +1,12 @@
 //! Noticing that trust changed while nobody looked: between two starts, or by an import.
 
-use sea_orm::{ActiveModelTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, Set};
+use sea_orm::{ActiveModelTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, QuerySelect, Set};
+use verifier::provenance::trust::TrustPolicy;
 
 use super::recheck::Recheck;
 use crate::audit::{self, Event};
 use crate::database::{begin, now_ms, sql};
-use crate::entity::{trust_policy_version, trust_state};
+use crate::entity::{live_decision, trust_policy_version, trust_state};
 use crate::error::{Error, Result};
 use crate::job::{self, Work};
 use crate::registry::Registry;
@@ -17,6 +18,8 @@ pub(crate) enum TrustState {
     /// Keys and roots.
     Material,
     Revocations,
+    /// Lists of certificate authorities.
+    AuthorityLists,
 }
 
 impl TrustState {
@@ -25,6 +28,7 @@ impl TrustState {
             Self::Policy => "policy",
             Self::Material => "material",
             Self::Revocations => "revocations",
+            Self::AuthorityLists => "authority_lists",
         }
     }
 
@@ -32,7 +36,7 @@ impl TrustState {
     const fn recheck(self) -> Recheck {
         match self {
             Self::Material => Recheck::Provenance,
-            Self::Policy | Self::Revocations => Recheck::Decisions,
+            Self::Policy | Self::Revocations | Self::AuthorityLists => Recheck::Decisions,
         }
     }
 }
@@ -66,6 +70,10 @@ impl Registry {
         if set(&txn, TrustState::Material, &material.digest()).await? {
             self.trust_changed(&txn, TrustState::Material).await?;
         }
+        let lists: Vec<&str> = trust.crls.iter().map(|crl| crl.list.sha256.as_str()).collect();
+        if set(&txn, TrustState::AuthorityLists, &lists.join(" ")).await? {
+            self.trust_changed(&txn, TrustState::AuthorityLists).await?;
+        }
         txn.commit().await?;
         Ok(())
     }
@@ -81,7 +89,11 @@ impl Registry {
             first_used_at: Set(now_ms()),
         };
         row.insert(txn).await?;
-        audit::record(txn, Event::new("trust.policy_adopted", "weighhouse").detail("digest", policy.digest())).await?;
+        // What every registry begins with is no news.
+        if policy.digest() != TrustPolicy::of_configured_signers().digest() {
+            let event = Event::new("trust.policy_adopted", "weighhouse").detail("digest", policy.digest());
+            audit::record(txn, event).await?;
+        }
         Ok(())
     }
 
@@ -96,15 +108,15 @@ pub(super) fn is_key(wanted: &str, key: &verifier::provenance::oms::TrustedKey) 
     wanted.strip_prefix("sha256:").map_or_else(|| key.name() == wanted, |digest| key.digest() == digest)
 }
 
-/// Remembers a value; says whether it is another one than before. On an empty registry nothing was
-/// judged before.
+/// Remembers a value; says whether it is another one than before and something was decided by that.
 async fn set(txn: &DatabaseTransaction, state: TrustState, value: &str) -> Result<bool> {
     let before = trust_state::Entity::find_by_id(state.as_str()).one(txn).await?;
     if before.as_ref().is_some_and(|row| row.value == value) {
         return Ok(false);
     }
+    let has_decisions = live_decision::Entity::find().limit(1).one(txn).await?.is_some();
     let upsert = "INSERT INTO trust_state (name, value, changed_at) VALUES (?, ?, ?) \
                   ON CONFLICT (name) DO UPDATE SET value = excluded.value, changed_at = excluded.changed_at";
     txn.execute_raw(sql(txn, upsert, vec![state.as_str().into(), value.into(), now_ms().into()])).await?;
-    Ok(true)
+    Ok(has_decisions)
 }

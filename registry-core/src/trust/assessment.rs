@@ -6,7 +6,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter};
 use verifier::evidence::{Evidence, ProvenanceFacts};
-use verifier::provenance::revocation::SignedRevocationList;
+use verifier::provenance::revocation::{NamedCrl, SignedRevocationList};
 use verifier::provenance::trust::{Context, Receipt, TrustAssessment, TrustPolicy, assess};
 
 use crate::database::sql;
@@ -23,6 +23,7 @@ pub(crate) struct TrustBasis {
     pub(crate) facts: ProvenanceFacts,
     receipts: BTreeMap<String, Receipt>,
     revocations: Option<Arc<SignedRevocationList>>,
+    crls: Arc<[NamedCrl]>,
     log_origin: String,
     roots: BTreeMap<String, Timestamp>,
 }
@@ -43,8 +44,9 @@ impl Registry {
         let revocations = self.revocations_in(connection).await?;
         let receipts = receipts(connection, revision, &facts, revocations.is_some()).await?;
         let roots = self.root_times(connection).await?;
+        let crls = Arc::clone(&self.settings.trust.crls);
         let log_origin = self.keys.verifier().name().to_owned();
-        Ok(Some(TrustBasis { facts, receipts, revocations, log_origin, roots }))
+        Ok(Some(TrustBasis { facts, receipts, revocations, crls, log_origin, roots }))
     }
 }
 
@@ -68,6 +70,7 @@ impl TrustBasis {
             facts: &self.facts,
             receipts: &self.receipts,
             revocations: self.revocations.as_deref(),
+            crls: &self.crls,
             log_origin: &self.log_origin,
             roots: &self.roots,
             now: timestamp(now)?,

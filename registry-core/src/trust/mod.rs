@@ -18,7 +18,7 @@ mod statements;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use verifier::provenance::oms::TrustedKey;
-use verifier::provenance::revocation::SignedRevocationList;
+use verifier::provenance::revocation::{NamedCrl, SignedRevocationList};
 use verifier::provenance::trust::TrustPolicy;
 use verifier::provenance::{TrustMaterial, TrustRoot};
 
@@ -40,6 +40,8 @@ pub struct TrustSettings {
     pub policy: TrustPolicy,
     /// Keys that may sign revocation lists.
     pub revocation_keys: Vec<TrustedKey>,
+    /// Lists of certificate authorities, which are verified.
+    pub crls: Arc<[NamedCrl]>,
     /// From which age on a trust root is warned about, in days.
     pub root_age_warning_days: u32,
 }
@@ -51,6 +53,7 @@ impl Default for TrustSettings {
             roots: Vec::new(),
             policy: TrustPolicy::of_configured_signers(),
             revocation_keys: Vec::new(),
+            crls: Arc::default(),
             root_age_warning_days: 90,
         }
     }

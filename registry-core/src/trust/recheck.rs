@@ -61,6 +61,7 @@ async fn decided(txn: &DatabaseTransaction, after: &str) -> Result<Vec<String>> 
     let query = "SELECT DISTINCT r.id AS id FROM live_decision l \
                  JOIN revision r ON r.model_id = l.model_id AND r.content_digest = l.content_digest \
                  WHERE r.id > ? ORDER BY r.id LIMIT ?";
-    let rows = txn.query_all_raw(sql(txn, query, vec![after.into(), i64::try_from(BATCH).unwrap_or(i64::MAX).into()])).await?;
+    let rows =
+        txn.query_all_raw(sql(txn, query, vec![after.into(), i64::try_from(BATCH).unwrap_or(i64::MAX).into()])).await?;
     rows.iter().map(|row| Ok(row.try_get("", "id")?)).collect()
 }

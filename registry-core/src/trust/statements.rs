@@ -5,11 +5,14 @@
 //! none exists that the log does not know. They are never input to the provenance stage: a
 //! registry that trusted its own word would need nobody else's.
 
-use sea_orm::{ActiveModelTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, Set};
-use verifier::evidence::{Evidence, ProbeReport};
+use std::collections::{BTreeMap, BTreeSet};
+
+use sea_orm::{ActiveModelTrait, ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, QueryFilter, Set};
+use verifier::evidence::{Evidence, LicenseFacts, ProbeReport};
+use verifier::license::propagation::Assessment;
 use verifier::provenance;
 use verifier::provenance::oms::SignedFile;
-use verifier::provenance::statement::{self, BuildError, ReviewerId, Statement};
+use verifier::provenance::statement::{self, BuildError, ResourceDescriptor, ReviewerId, Statement};
 use verifier::provenance::trust::TrustVerdict;
 
 use crate::audit;
@@ -20,6 +23,7 @@ use crate::gate::Decision;
 use crate::identity::{FileSpec, Sha256Digest};
 use crate::license::Basis;
 use crate::model::ModelInfo;
+use crate::pipeline::StageView;
 use crate::registry::Registry;
 use crate::revision::{Revision, files_of};
 use verifier::license::record::Standing;
@@ -84,7 +88,11 @@ impl Registry {
         evidence_key: &str,
         report: &ProbeReport,
     ) -> Result<()> {
-        let stated = self.stated(txn, model, revision).await?;
+        let cause = Cause::Probe { revision: &revision.id, evidence: evidence_key };
+        if is_stated(txn, &cause).await? {
+            return Ok(());
+        }
+        let stated = stated(txn, model, revision, &self.stages_in(txn, revision).await?).await?;
         let files = stated.files();
         let report_digest = Sha256Digest::of(&serde_json::to_vec(report)?);
         let configuration = Sha256Digest::of(self.settings.probe_configuration.as_bytes());
@@ -98,9 +106,7 @@ impl Registry {
             url: None,
         };
         match statement::probe_result(&run) {
-            Ok(made) => {
-                self.state(txn, &stated, Cause::Probe { revision: &revision.id, evidence: evidence_key }, &made).await
-            }
+            Ok(made) => self.state(txn, &stated, &cause, &made).await,
             Err(BuildError::NoResult(_)) => Ok(()),
             Err(error) => Err(Error::Internal(error.to_string())),
         }
@@ -114,10 +120,15 @@ impl Registry {
         revision: &Revision,
         basis: &Basis,
         standing: &Standing,
+        assessment: Option<&Assessment>,
     ) -> Result<()> {
         let Some(conclusion) = &standing.conclusion else { return Ok(()) };
         let Some(record) = basis.records.iter().find(|record| record.id == conclusion.record) else { return Ok(()) };
-        let stated = self.stated(txn, model, revision).await?;
+        let cause = Cause::Review { revision: &revision.id, record: &record.id, people: conclusion.people };
+        if is_stated(txn, &cause).await? {
+            return Ok(());
+        }
+        let stated = stated(txn, model, revision, &self.stages_in(txn, revision).await?).await?;
         let files = stated.files();
         let salt = audit::new_salt()?;
         let declared =
@@ -128,12 +139,11 @@ impl Registry {
             reviewer: ReviewerId::Salted(&salt),
             people: conclusion.people,
             declared: declared.as_deref(),
-            conditions: &[],
-            evidence: &[],
+            conditions: &assessment.map(conditions).unwrap_or_default(),
+            evidence: &basis.facts.as_ref().map(evidence).unwrap_or_default(),
         };
         let made = statement::license_review(&review).map_err(|error| Error::Internal(error.to_string()))?;
-        let cause = Cause::Review { revision: &revision.id, record: &record.id, people: conclusion.people };
-        self.state(txn, &stated, cause, &made).await
+        self.state(txn, &stated, &cause, &made).await
     }
 
     /// Attests a decision of the gate as a verification summary.
@@ -142,9 +152,10 @@ impl Registry {
         txn: &DatabaseTransaction,
         model: &ModelInfo,
         revision: &Revision,
+        stages: &[StageView],
         decision: &Decision,
     ) -> Result<()> {
-        let stated = self.stated(txn, model, revision).await?;
+        let stated = stated(txn, model, revision, stages).await?;
         let files = stated.files();
         let codes = |reasons: &[verifier::policy::Reason]| -> Vec<String> {
             reasons.iter().map(|reason| reason.code.clone()).collect()
@@ -170,43 +181,17 @@ impl Registry {
             valid_until: decision.valid_until.as_deref(),
         });
         let made = made.map_err(|error| Error::Internal(error.to_string()))?;
-        self.state(txn, &stated, Cause::Decision(&decision.id), &made).await
+        self.state(txn, &stated, &Cause::Decision(&decision.id), &made).await
     }
 
-    async fn stated<'a>(
-        &self,
-        connection: &impl ConnectionTrait,
-        model: &'a ModelInfo,
-        revision: &'a Revision,
-    ) -> Result<Stated<'a>> {
-        let stages = self.stages_in(connection, revision).await?;
-        let inspected = stages.iter().find_map(|view| match &view.evidence {
-            Some(Evidence::Inspect(found)) => Some(found),
-            _ => None,
-        });
-        let is_weights = |path: &str| {
-            inspected.is_some_and(|found| found.files.iter().any(|file| file.weights && file.path == path))
-        };
-        let files = files_of(connection, &revision.id).await?;
-        let weights = files.into_iter().filter(|file| is_weights(&file.path)).collect();
-        Ok(Stated { model, revision, name: model.name.to_string(), weights })
-    }
-
-    /// Signs a statement, stores it and gives it its place in the log. One that exists for the
-    /// cause is enough.
+    /// Signs a statement, stores it and gives it its place in the log.
     async fn state(
         &self,
         txn: &DatabaseTransaction,
         stated: &Stated<'_>,
-        cause: Cause<'_>,
+        cause: &Cause<'_>,
         made: &Statement,
     ) -> Result<()> {
-        use sea_orm::{ColumnTrait, QueryFilter};
-        let cause = cause.text();
-        let same = entity::statement::Column::Cause.eq(&cause);
-        if entity::statement::Entity::find().filter(same).one(txn).await?.is_some() {
-            return Ok(());
-        }
         let bundle =
             statement::sign(made, self.keys.statement()).map_err(|error| Error::Internal(error.to_string()))?;
         let entry = provenance::log_entry_of(&bundle, &self.keys.statement().public_key_der())
@@ -214,7 +199,7 @@ impl Registry {
         let event_id = audit::record_statement(txn, Some(&stated.model.id), &self.keys, &entry).await?;
         let row = entity::statement::ActiveModel {
             sha256: Set(Sha256Digest::of(&bundle).to_string()),
-            cause: Set(cause),
+            cause: Set(cause.text()),
             model_id: Set(stated.model.id.clone()),
             content_digest: Set(stated.revision.content_digest.to_string()),
             predicate_type: Set(made.predicate_type().to_owned()),
@@ -225,6 +210,42 @@ impl Registry {
         row.insert(txn).await?;
         Ok(())
     }
+}
+
+/// One statement for a cause is enough.
+async fn is_stated(txn: &DatabaseTransaction, cause: &Cause<'_>) -> Result<bool> {
+    let same = entity::statement::Column::Cause.eq(cause.text());
+    Ok(entity::statement::Entity::find().filter(same).one(txn).await?.is_some())
+}
+
+async fn stated<'a>(
+    connection: &impl ConnectionTrait,
+    model: &'a ModelInfo,
+    revision: &'a Revision,
+    stages: &[StageView],
+) -> Result<Stated<'a>> {
+    let inspected = stages.iter().find_map(|view| match &view.evidence {
+        Some(Evidence::Inspect(found)) => Some(found),
+        _ => None,
+    });
+    let is_weights =
+        |path: &str| inspected.is_some_and(|found| found.files.iter().any(|file| file.weights && file.path == path));
+    let files = files_of(connection, &revision.id).await?;
+    let weights = files.into_iter().filter(|file| is_weights(&file.path)).collect();
+    Ok(Stated { model, revision, name: model.name.to_string(), weights })
+}
+
+/// What the license asks for in the use that is assumed here, done or not: each once, sorted.
+fn conditions(assessment: &Assessment) -> Vec<String> {
+    let codes: BTreeSet<&str> = assessment.obligations.iter().map(|owed| owed.code.as_str()).collect();
+    codes.into_iter().map(ToOwned::to_owned).collect()
+}
+
+/// The files that say something of the license: texts, the card, metadata of weights.
+fn evidence(facts: &LicenseFacts) -> Vec<ResourceDescriptor> {
+    let statements = facts.declared.iter().chain(&facts.detected);
+    let read: BTreeMap<&str, &str> = statements.map(|found| (found.path.as_str(), found.digest.as_str())).collect();
+    read.into_iter().map(|(path, digest)| ResourceDescriptor::sha256(path, digest)).collect()
 }
 
 /// What was found beside "allowed", for whoever trusts this registry's word.

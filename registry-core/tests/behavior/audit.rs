@@ -9,7 +9,7 @@ use crate::support::{World, first_page, on_both_databases, tiny_model};
 async fn log(world: &World) -> String {
     let model = world.model("acme/tiny").await;
     let revision = world.push(&model, &[("w.gguf", &tiny_model())]).await.revision;
-    world.member("zoe", "acme", Role::Writer).await;
+    world.member("zoe@example.org", "acme", Role::Writer).await;
     world.registry.sequence_audit_log("test").await.unwrap();
     world.run_jobs(ProbeVerdict::Passed).await;
     for outcome in ["allowed", "denied"] {
@@ -64,8 +64,8 @@ on_both_databases! {
                 "LEAF_MISSING",
             ),
             (
-                "UPDATE audit_person SET subject = 'mallory' WHERE subject = 'zoe'".to_owned(),
-                "UPDATE audit_person SET subject = 'zoe' WHERE subject = 'mallory'".to_owned(),
+                "UPDATE audit_person SET subject = 'mallory' WHERE subject = 'zoe@example.org'".to_owned(),
+                "UPDATE audit_person SET subject = 'zoe@example.org' WHERE subject = 'mallory'".to_owned(),
                 "PERSON_CHANGED",
             ),
             (
@@ -115,8 +115,8 @@ on_both_databases! {
 
     async fn a_name_can_be_erased_without_breaking_the_log(world: World) {
         log(&world).await;
-        assert!(world.count("SELECT COUNT(*) FROM audit_event WHERE body LIKE '%zoe%'").await == 0);
-        world.execute("DELETE FROM audit_person WHERE subject = 'zoe'").await;
+        assert!(world.count("SELECT COUNT(*) FROM audit_event WHERE body LIKE '%zoe@example.org%'").await == 0);
+        world.execute("DELETE FROM audit_person WHERE subject = 'zoe@example.org'").await;
         assert!(codes(&world).await.is_empty());
     }
 

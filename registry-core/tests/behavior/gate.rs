@@ -3,6 +3,8 @@
 use registry_core::{Error, Question, Role, Visibility};
 use verifier::evidence::ProbeVerdict;
 use verifier::policy::{Policy, Use};
+use verifier::provenance::oms::SigningKey;
+use verifier::provenance::statement::{self, Statement};
 
 use crate::support::{World, on_both_databases, tiny_model};
 
@@ -114,7 +116,15 @@ on_both_databases! {
         world.run_jobs(ProbeVerdict::Passed).await;
         let before = world.decision(&model, "production").await.unwrap();
         assert_eq!(before.reasons.iter().map(|reason| reason.code.as_str()).collect::<Vec<_>>(), ["NO_TRUSTED_SIGNATURE"]);
-        world.registry.attach_signature(&world.admin, &model, &revision, b"{\"not\": \"a bundle\"}").await.unwrap();
+        let stranger = SigningKey::generate().unwrap();
+        let listless = serde_json::json!({
+            "_type": "https://in-toto.io/Statement/v1",
+            "subject": [{ "name": "tiny", "digest": { "sha256": "0".repeat(64) } }],
+            "predicateType": "https://model_signing/signature/v1.0",
+            "predicate": {},
+        });
+        let bundle = statement::sign(&Statement::parse(listless.to_string().as_bytes()).unwrap(), &stranger).unwrap();
+        world.registry.attach_signature(&world.admin, &model, &revision, &bundle).await.unwrap();
         world.run_jobs(ProbeVerdict::Passed).await;
         let after = world.decision(&model, "production").await.unwrap();
         assert_ne!(before.id, after.id);

@@ -16,5 +16,6 @@ mod s3;
 mod stored_documents;
 mod support;
 mod transparency;
+mod trust;
 mod uploads;
 mod xet;

@@ -12,16 +12,16 @@ use sea_orm::{ConnectionTrait, Database, DatabaseConnection};
 use verifier::evidence::{ProbeReport, ProbeVerdict, SCHEMA_VERSION};
 use verifier::policy::Policy;
 
-/// Writes each test twice: for SQLite and for PostgreSQL.
+/// Runs each test twice: on SQLite and on PostgreSQL. Its body is compiled once.
 macro_rules! on_both_databases {
     ($(async fn $name:ident($world:ident: World) $body:block)+) => {
+        $(async fn $name($world: World) $body)+
         mod sqlite {
             use super::*;
             $(
                 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
                 async fn $name() {
-                    let $world = World::sqlite().await;
-                    $body
+                    Box::pin(super::$name(World::sqlite().await)).await;
                 }
             )+
         }
@@ -30,8 +30,8 @@ macro_rules! on_both_databases {
             $(
                 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
                 async fn $name() {
-                    let Some($world) = World::postgres().await else { return };
-                    $body
+                    let Some(world) = World::postgres().await else { return };
+                    Box::pin(super::$name(world)).await;
                 }
             )+
         }

@@ -97,6 +97,10 @@ impl Certificate {
     }
 
     /// The DER `SubjectPublicKeyInfo`.
+    pub(super) fn der(&self) -> &[u8] {
+        &self.der
+    }
+
     pub(super) fn public_key(&self) -> Result<Vec<u8>, CertificateError> {
         self.parsed.tbs_certificate.subject_public_key_info.to_der().map_err(|error| malformed(&error))
     }

@@ -1,8 +1,8 @@
 //! Who signed a statement, whatever it states.
 //!
 //! Model signatures and attestations come in the same envelope and differ in their payload, so
-//! one function answers for both who signed, with which proof, and when. Nothing here asks what
-//! time it is now.
+//! one function answers for both who signed, with which proof, and when. The answer is the same at
+//! any time, but that sigstore's verifier refuses what a log says to have happened in the future.
 
 use sha2::{Digest, Sha256};
 

@@ -11,7 +11,7 @@ mod entry;
 mod list;
 mod succession;
 
-pub use crl::{Crl, CrlEntry, CrlError};
+pub use crl::{Crl, CrlEntry, CrlError, NamedCrl};
 pub use entry::{CompromisedFrom, Entry, EntryError, LogMoment, Receipt, Revoked, TimeMoment};
 pub use list::{
     MAX_LIST_BYTES, PAYLOAD_TYPE, RevocationError, RevocationList, SignedRevocationList, sign, sign_document, verify,

@@ -152,6 +152,12 @@ impl TrustRoot {
         &self.document
     }
 
+    /// The certificates of a root of authorities, in DER: those that may have signed a revocation
+    /// list. A sigstore root has none.
+    pub fn certificates(&self) -> Vec<&[u8]> {
+        self.authorities().into_iter().flat_map(Authorities::certificates).map(Certificate::der).collect()
+    }
+
     /// Whether signatures are judged without a transparency log.
     pub const fn is_without_log(&self) -> bool {
         self.without_log

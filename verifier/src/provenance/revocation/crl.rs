@@ -76,6 +76,13 @@ pub struct Crl {
     entries: BTreeMap<String, CrlEntry>,
 }
 
+/// A list under an operator's name for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NamedCrl {
+    pub name: String,
+    pub list: Crl,
+}
+
 impl Crl {
     /// Reads a list in PEM or DER that one of `authorities`, DER certificates, signed.
     pub fn verify(bytes: &[u8], authorities: &[&[u8]]) -> Result<Self, CrlError> {

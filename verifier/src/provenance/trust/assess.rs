@@ -8,7 +8,7 @@ use super::candidate::{self, Candidate};
 use super::document::{Mode, Policy, Requirement, RequirementKind, TrustPolicy};
 use super::result::{RequirementResult, TrustAssessment, TrustVerdict};
 use crate::evidence::{ProvenanceFacts, SignatureState};
-use crate::provenance::revocation::{self, SignedRevocationList};
+use crate::provenance::revocation::{self, NamedCrl, SignedRevocationList};
 
 /// When a bundle came here. Its own times are claims; this one is ours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,6 +32,8 @@ pub struct Context<'a> {
     /// By the bundle's hex SHA-256. A bundle without one is taken as received now.
     pub receipts: &'a BTreeMap<String, Receipt>,
     pub revocations: Option<&'a SignedRevocationList>,
+    /// Lists of certificate authorities.
+    pub crls: &'a [NamedCrl],
     /// Origin of the audit log that receipts have their places in.
     pub log_origin: &'a str,
     /// As of when each trust root is, by name.

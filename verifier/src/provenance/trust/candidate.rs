@@ -8,6 +8,9 @@ use super::coverage;
 use super::document::{Mode, Policy, Requirement, SignerRule, Validity};
 use super::result::{Check, CheckKind, CheckOutcome};
 use crate::evidence::{AttestationFacts, CertificateFacts, SignatureFacts, SignatureState};
+use crate::provenance::revocation::{NamedCrl, SignedRevocationList};
+
+const CERTIFICATE_REVOKED: &str = "CERTIFICATE_REVOKED";
 
 /// How one bundle stands to one requirement.
 #[derive(Debug)]
@@ -281,13 +284,25 @@ fn log(signature: &SignatureFacts) -> Found {
 }
 
 fn revocation(context: &Context<'_>, signature: &SignatureFacts) -> Found {
-    let Some(list) = context.revocations else { return Found::passed("Nothing was revoked: there is no list.") };
+    let mut asked: Vec<Found> = context.revocations.iter().map(|list| on_list(context, list, signature)).collect();
+    if let Some(certificate) = &signature.certificate {
+        let of_issuer = context.crls.iter().filter(|crl| crl.list.issuer == certificate.issued_by);
+        asked.extend(of_issuer.map(|crl| on_crl(context, crl, certificate)));
+    }
+    match asked.iter().find(|found| !found.passed) {
+        Some(revoked) => Found::failed(revoked.code, revoked.detail.clone()),
+        None if asked.is_empty() => Found::passed("Nothing was revoked: there is no list."),
+        None => Found::passed(asked.iter().map(|found| found.detail.as_str()).collect::<Vec<_>>().join(" ")),
+    }
+}
+
+fn on_list(context: &Context<'_>, list: &SignedRevocationList, signature: &SignatureFacts) -> Found {
     let receipt = context.receipt(&signature.digest);
     let number = list.list().number;
     let key = signature.key.as_deref().and_then(|key| list.key(key)).map(|entry| ("KEY_REVOKED", "The key", entry));
     let certificate = signature.certificate.as_ref().and_then(|certificate| {
         let entry = list.certificate(&certificate.sha256, &certificate.issued_by, &certificate.serial)?;
-        Some(("CERTIFICATE_REVOKED", "The certificate", entry))
+        Some((CERTIFICATE_REVOKED, "The certificate", entry))
     });
     let bundle = list.bundle(&signature.digest).map(|entry| ("BUNDLE_REVOKED", "The signature itself", entry));
     let revoked = [key, certificate, bundle].into_iter().flatten().find(|(_, _, entry)| entry.covers(receipt.as_ref()));
@@ -296,6 +311,26 @@ fn revocation(context: &Context<'_>, signature: &SignatureFacts) -> Found {
             Found::failed(code, format!("{what} was revoked by list {number}: {}", entry.reason))
         }
         None => Found::passed(format!("List {number} does not name it.")),
+    }
+}
+
+/// No time inside a signature by certificate can be believed, so what its authority revoked does
+/// not count, whenever it signed.
+fn on_crl(context: &Context<'_>, crl: &NamedCrl, certificate: &CertificateFacts) -> Found {
+    let NamedCrl { name, list } = crl;
+    let overdue = if list.next_update < context.now {
+        format!(" It is out of date: a newer one was due at {}.", list.next_update)
+    } else {
+        String::new()
+    };
+    match list.find(&certificate.issued_by, &certificate.serial) {
+        Some(entry) => {
+            let reason = entry.reason.as_ref().map(|reason| format!(" ({reason})")).unwrap_or_default();
+            let revoked_at = entry.revoked_at;
+            let detail = format!("The certificate was revoked at {revoked_at}{reason} by the authority's list {name}.");
+            Found::failed(CERTIFICATE_REVOKED, detail)
+        }
+        None => Found::passed(format!("The authority's list {name} does not name the certificate.{overdue}")),
     }
 }
 
