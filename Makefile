@@ -7,13 +7,16 @@ SHELL := /bin/bash
 
 CARGO ?= cargo
 
-.PHONY: help aibom bench build build-tests demo fmt lint deny test rust-tests fuzz clients browser openapi models services torture
+.PHONY: help aibom bench build build-tests demo demo-tamper fmt lint deny test rust-tests fuzz clients browser openapi models services torture
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: build ## Serve, push a real model, show what is found. Needs python3 with pip, curl
+demo: build ## Sign and push a real model, show what is found. Needs python3 with pip, curl, openssl
 	deploy/scripts/demo
+
+demo-tamper: ## Change a weight, the signature and the log of the demo's copy; each is caught. Needs python3
+	deploy/scripts/demo-tamper
 
 # The whole workspace, so that tests and demo share every compiled dependency.
 build: ## Build the weighhouse binary. Needs a Rust toolchain and a C compiler
