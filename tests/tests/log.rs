@@ -48,16 +48,12 @@ impl Kept {
         self.folder.join(name).to_str().unwrap().to_owned()
     }
 
-    fn size(&self) -> u64 {
-        let answer = self.server.ask("GET", "/log/checkpoint", &[], "").unwrap();
-        answer.body.lines().nth(1).and_then(|size| size.parse().ok()).unwrap_or(0)
-    }
-
     /// Adds an event and waits until it is in the log.
     fn grow(&self, model: &str) {
-        let before = self.size();
         exits(0, &self.server.run(["model", "create", model]).unwrap());
-        eventually("the event is sequenced", || (self.size() > before).then_some(()));
+        let event = format!("/v1/audit/events/{}/proof", self.event("model.created"));
+        let is_sequenced = || self.server.request("GET", &event, "").unwrap().0 == 200;
+        eventually("the event is sequenced", || is_sequenced().then_some(()));
     }
 
     fn note(&self, name: &str) {

@@ -31,7 +31,7 @@ impl Registry {
     /// has none.
     pub async fn log_proof(&self, event_id: &str) -> Result<InclusionProof> {
         let place = self.place(event_id).await?;
-        let place = place.ok_or_else(|| Error::NotFound(format!("a proof of event {event_id}")))?;
+        let place = place.ok_or_else(|| Error::NotFound(format!("event {event_id}, or its place in the log yet,")))?;
         let hashes = tree::inclusion(&self.db, place.index, size_of(&place.head)?).await?;
         Ok(InclusionProof { index: place.index, hashes, checkpoint: place.head.note })
     }
