@@ -42,7 +42,7 @@ deny: ## Check crates' names, licenses and origins
 
 test: rust-tests fuzz clients browser ## Run all tests. Installs what they need from Debian, PyPI, npm and crates.io
 
-rust-tests: build ## Run the Rust tests beside their own PostgreSQL and S3 server. Needs python3, curl
+rust-tests: build ## Run the Rust tests beside their own PostgreSQL and S3 server. Needs python3, curl, openssl
 	tests/support/with-services tests/support/run-tests
 
 fuzz: build ## Fuzz the API by its document, for some minutes

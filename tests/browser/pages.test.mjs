@@ -3,8 +3,11 @@
 // with scripts on.
 
 import assert from 'node:assert/strict';
-import { mkdirSync, readFileSync } from 'node:fs';
+import { generateKeyPairSync } from 'node:crypto';
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { chromium } from 'playwright-core';
 import { startServer } from './server.mjs';
@@ -14,11 +17,29 @@ const screenshots = new URL('../screenshots/', import.meta.url).pathname;
 
 let server;
 let browser;
+let keys;
+
+/** Writes a new pair of keys and returns the folder. */
+function createKeys() {
+  const folder = mkdtempSync(join(tmpdir(), 'weighhouse-keys-'));
+  const { privateKey, publicKey } = generateKeyPairSync('ec', {
+    namedCurve: 'P-256',
+    privateKeyEncoding: { type: 'pkcs8', format: 'pem' },
+    publicKeyEncoding: { type: 'spki', format: 'pem' },
+  });
+  writeFileSync(join(folder, 'private.pem'), privateKey, { mode: 0o600 });
+  writeFileSync(join(folder, 'public.pem'), publicKey);
+  return folder;
+}
 
 before(async () => {
   mkdirSync(screenshots, { recursive: true });
-  server = await startServer();
+  keys = createKeys();
+  server = await startServer({ WEIGHHOUSE_GATE__TRUSTED_KEYS: `release-team=${join(keys, 'public.pem')}` });
   server.run('push', server.fixture('tiny'), 'acme/tiny', '--visibility', 'public', '--wait');
+  cpSync(server.fixture('tiny'), server.fixture('signed'), { recursive: true });
+  server.run('sign', server.fixture('signed'), '--key', join(keys, 'private.pem'));
+  server.run('push', server.fixture('signed'), 'acme/signed', '--visibility', 'public', '--wait');
   server.run('push', server.fixture('broken'), 'acme/broken', '--visibility', 'public', '--wait');
   server.run('model', 'create', 'acme/secret', '--visibility', 'private');
   browser = await chromium.launch({
@@ -31,6 +52,7 @@ before(async () => {
 after(async () => {
   await browser?.close();
   await server?.stop();
+  if (keys) rmSync(keys, { recursive: true });
 });
 
 async function open(path, options = {}) {
@@ -75,6 +97,8 @@ describe('the catalog', () => {
   test('pages through a long list', async () => {
     const page = await open('/models?limit=1');
     await page.getByRole('link', { name: 'Next page' }).click();
+    assert.equal(await page.getByRole('link', { name: 'acme/signed' }).count(), 1);
+    await page.getByRole('link', { name: 'Next page' }).click();
     assert.equal(await page.getByRole('link', { name: 'acme/tiny' }).count(), 1);
     assert.equal(await page.getByRole('link', { name: 'Next page' }).count(), 0);
   });
@@ -90,6 +114,41 @@ describe('a model', () => {
       assert.match(text, expected);
     }
     await page.screenshot({ path: `${screenshots}model.png`, fullPage: true });
+  });
+
+  test('that a trusted signer vouches for shows who, how, when, over what, where in the log, and every check', async () => {
+    const page = await open('/models/acme/signed');
+    assert.match(await page.locator('main').innerText(), /production\s*.*allowed/);
+    const section = page.locator('#provenance');
+    const text = await section.innerText();
+    for (const expected of [/trusted/, /Method\s+key, valid, by a signer that is configured here/, /Signer\s+release-team/,
+      /Time\s+none that anybody vouches for/, /Covers\s+2 files signed, 0 ignored, 0 unsigned/, /this registry/]) {
+      assert.match(text, expected);
+    }
+    const checks = section.getByRole('table', { name: /Requirement/ });
+    for (const [check, outcome] of [['Integrity', 'passed'], ['Signer', 'passed'], ['Expiry', 'passed'],
+      ['Time', 'not applicable'], ['Transparency log', 'not asked'], ['Revocation', 'passed'], ['Trust root', 'not applicable'],
+      ['Coverage', 'passed']]) {
+      const row = checks.getByRole('row').filter({ has: page.getByRole('cell', { name: check, exact: true }) });
+      assert.match(await row.innerText(), new RegExp(outcome), check);
+    }
+    await page.screenshot({ path: `${screenshots}provenance.png`, fullPage: true });
+  });
+
+  test('shows the place in the log of what the registry stated about it', async () => {
+    const page = await open('/models/acme/signed');
+    const places = () => page.locator('#provenance').getByRole('row').filter({ hasText: 'this registry' }).allInnerTexts();
+    // The log takes up to a second to sign its next head.
+    for (let attempt = 0; attempt < 200 && (await places()).some((row) => row.includes('–')); attempt += 1) {
+      await page.waitForTimeout(50);
+      await page.reload();
+    }
+    const rows = await places();
+    assert.ok(rows.length > 1, 'a probe and decisions were stated');
+    for (const row of rows) assert.match(row, /\d+\s+[0-9a-f]{16}/);
+    const link = page.locator('#provenance').getByRole('link', { name: /^[0-9a-f]{16}$/ }).first();
+    const bundle = await page.request.get(new URL(await link.getAttribute('href'), server.url).href);
+    assert.match((await bundle.json()).mediaType, /sigstore\.bundle/);
   });
 
   test('names what is wrong with broken weights and how to mend it', async () => {
@@ -159,7 +218,7 @@ describe('signing in', () => {
 });
 
 describe('every page', () => {
-  const paths = ['/models', '/models/acme/tiny', '/models/acme/broken', '/sign-in', '/models/acme/none',
+  const paths = ['/models', '/models/acme/tiny', '/models/acme/signed', '/models/acme/broken', '/sign-in', '/models/acme/none',
     '/licenses', '/licenses/LicenseRef-llama3.1', '/reports'];
 
   for (const colorScheme of ['light', 'dark']) {
