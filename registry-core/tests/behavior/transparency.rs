@@ -264,7 +264,7 @@ on_both_databases! {
 
     async fn a_head_by_a_key_that_had_ended_is_found(world: World) {
         grow(&world, 3).await;
-        let fresh = KeyDocuments::generate().unwrap();
+        let fresh = KeyDocuments { statement: world.keys.statement.clone(), ..KeyDocuments::generate().unwrap() };
         world.registry.rotate_key(KeyPurpose::Checkpoint, &fresh.checkpoint).await.unwrap();
         let registry = opened_with(&world, &fresh).await.unwrap();
         registry.sequence_audit_log("test").await.unwrap();
@@ -276,7 +276,7 @@ on_both_databases! {
     }
 
     async fn a_key_that_nobody_named_is_found(world: World) {
-        let fresh = KeyDocuments::generate().unwrap();
+        let fresh = KeyDocuments { statement: world.keys.statement.clone(), ..KeyDocuments::generate().unwrap() };
         world.registry.rotate_key(KeyPurpose::Checkpoint, &fresh.checkpoint).await.unwrap();
         let registry = opened_with(&world, &fresh).await.unwrap();
         assert!(problems(&registry).await.is_empty());
