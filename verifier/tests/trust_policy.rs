@@ -10,7 +10,8 @@ use verifier::evidence::{
     AttestationFacts, CertificateFacts, Coverage, LogPosition, ProvenanceFacts, ProvenanceVerdict, SignatureFacts,
     SignatureState, TimeEvidence, TimeSource,
 };
-use verifier::provenance::revocation::SignedRevocationList;
+use verifier::provenance::TrustRoot;
+use verifier::provenance::revocation::{Crl, NamedCrl, SignedRevocationList};
 use verifier::provenance::trust::{
     CheckKind, CheckOutcome, Context, Receipt, TrustAssessment, TrustPolicy, TrustVerdict, assess,
 };
@@ -102,6 +103,7 @@ struct Asked {
     environment: &'static str,
     receipts: BTreeMap<String, Receipt>,
     revocations: Option<SignedRevocationList>,
+    crls: Vec<NamedCrl>,
     roots: BTreeMap<String, Timestamp>,
     now: Timestamp,
 }
@@ -118,6 +120,7 @@ impl Asked {
             environment: "production",
             receipts: BTreeMap::new(),
             revocations: None,
+            crls: Vec::new(),
             roots: BTreeMap::new(),
             now: time(NOW),
         }
@@ -138,6 +141,7 @@ impl Asked {
             facts,
             receipts: &self.receipts,
             revocations: self.revocations.as_ref(),
+            crls: &self.crls,
             log_origin: "weighhouse/test",
             roots: &self.roots,
             now: self.now,
@@ -298,7 +302,8 @@ fn each_check_is_enforced_warned_about_or_skipped() {
 
 #[test]
 fn pinned_roots_and_their_age_are_checked() {
-    let rule = "id: s\nany_of: [{method: sigstore, root: public-good, issuer: 'https://issuer.example', identity: '**@**'}]";
+    let rule =
+        "id: s\nany_of: [{method: sigstore, root: public-good, issuer: 'https://issuer.example', identity: '**@**'}]";
     let with = |more: &str| Asked::under(&format!("{}    {more}\n", policy(rule)));
     let facts = facts(vec![keyless("a@b")], vec![]);
     let pinned = with(&format!("trust_roots: {{public-good: 'sha256:{ROOT_DIGEST}'}}"));
@@ -410,7 +415,10 @@ fn documents_that_say_less_than_their_author_thinks_are_refused() {
         (&*policy("id: s\nany_of: [{method: key}]\nwhere: {a: b}"), "go with `predicate`"),
         (&*policy("id: s\nany_of: [{method: key}]\npredicate: p\nwhere: {not_expired: false}"), "only `true`"),
         (&*policy("id: s\nany_of: [{method: key}]\npredicate: p\ncoverage: {}"), "not with `predicate`"),
-        ("schema_version: 1\npolicies: [{name: p, scope: ['**'], trust_roots: {r: md5}, require: [{id: s, any_of: [{method: key}]}]}]", "sha256:"),
+        (
+            "schema_version: 1\npolicies: [{name: p, scope: ['**'], trust_roots: {r: md5}, require: [{id: s, any_of: [{method: key}]}]}]",
+            "sha256:",
+        ),
         ("[", "does not parse"),
     ];
     for (text, words) in cases {
@@ -423,9 +431,7 @@ fn documents_that_say_less_than_their_author_thinks_are_refused() {
 
 #[test]
 fn keys_and_roots_that_nobody_configured_are_found() {
-    let text = policy(
-        "id: s\nany_of: [{method: key, keys: [release, typo]}, {method: certificate, root: acme-ca}]",
-    );
+    let text = policy("id: s\nany_of: [{method: key, keys: [release, typo]}, {method: certificate, root: acme-ca}]");
     let policy = TrustPolicy::parse(&text).unwrap();
     assert_eq!(policy.unknown_keys(|key| key == "release").into_iter().collect::<Vec<_>>(), ["typo"]);
     assert_eq!(policy.unknown_roots(|_| false).into_iter().collect::<Vec<_>>(), ["acme-ca"]);
@@ -438,4 +444,61 @@ fn a_policy_is_identified_by_what_it_says_and_not_by_its_layout() {
     assert_eq!(one.digest(), json.digest());
     let other = TrustPolicy::parse(&policy("id: s\nany_of: [{method: key, keys: [a]}]")).unwrap();
     assert_ne!(one.digest(), other.digest());
+}
+
+const AUTHORITY: &[u8] = include_bytes!("data/crl/ca.pem");
+const AUTHORITY_NAME: &str = "CN=Example Model CA,O=Example Organization";
+const BY_AUTHORITY: &str = "id: s\nany_of: [{method: certificate, root: acme-ca}]";
+
+/// The list of the example authority, which names the serial numbers A2 and A3.
+fn authority_list() -> NamedCrl {
+    let root = TrustRoot::parse("acme-ca", AUTHORITY).unwrap();
+    let list = Crl::verify(include_bytes!("data/crl/crl.pem"), &root.certificates()).unwrap();
+    NamedCrl { name: "acme-ca-list".into(), list }
+}
+
+/// What the policy says of a certificate with this serial number, and of its revocation.
+fn under_authority_list(asked: &Asked, issuer: &str, serial: &str) -> (TrustVerdict, Option<String>, String) {
+    let mut signature = by_certificate("CN=Release");
+    let certificate = signature.certificate.as_mut().unwrap();
+    certificate.issued_by = issuer.into();
+    certificate.serial = serial.into();
+    certificate.valid_until = "2027-11-01T00:00:00Z".into();
+    let answer = asked.about(&facts(vec![signature], vec![]));
+    let mut checks = answer.requirements[0].checks.iter();
+    let check = checks.find(|check| check.check == CheckKind::Revocation).unwrap();
+    (answer.verdict, check.code.clone(), check.detail.clone())
+}
+
+#[test]
+fn certificate_that_its_authority_revoked_does_not_count() {
+    let asked = Asked { crls: vec![authority_list()], ..Asked::under(&policy(BY_AUTHORITY)) };
+    let (verdict, code, detail) = under_authority_list(&asked, AUTHORITY_NAME, "a2");
+    assert_eq!((verdict, code.as_deref()), (TrustVerdict::Untrusted, Some("CERTIFICATE_REVOKED")));
+    assert!(detail.contains("(KeyCompromise)") && detail.contains("acme-ca-list"), "{detail}");
+    let (verdict, code, detail) = under_authority_list(&asked, AUTHORITY_NAME, "a1");
+    assert_eq!((verdict, code), (TrustVerdict::Trusted, None), "{detail}");
+    assert!(detail.contains("acme-ca-list does not name"), "{detail}");
+    let (verdict, _, detail) = under_authority_list(&asked, "CN=Another CA", "a2");
+    assert_eq!(verdict, TrustVerdict::Trusted, "serial numbers count per issuer: {detail}");
+}
+
+#[test]
+fn revocation_by_an_authority_is_warned_about_where_the_policy_says_so() {
+    let warned = format!("{}    checks: {{revocation: warn}}\n", policy(BY_AUTHORITY));
+    let asked = Asked { crls: vec![authority_list()], ..Asked::under(&warned) };
+    let (verdict, code, _) = under_authority_list(&asked, AUTHORITY_NAME, "a3");
+    assert_eq!((verdict, code.as_deref()), (TrustVerdict::Trusted, Some("CERTIFICATE_REVOKED")));
+}
+
+#[test]
+fn authority_list_past_its_next_update_still_revokes_and_says_that_it_is_old() {
+    let list = authority_list();
+    let later = list.list.next_update.checked_add(jiff::SignedDuration::from_hours(1)).unwrap();
+    let asked = Asked { crls: vec![list], now: later, ..Asked::under(&policy(BY_AUTHORITY)) };
+    let asked = asked.received(&"d".repeat(64), NOW, None);
+    let (verdict, _, detail) = under_authority_list(&asked, AUTHORITY_NAME, "a1");
+    assert_eq!(verdict, TrustVerdict::Trusted, "{detail}");
+    assert!(detail.contains("out of date"), "{detail}");
+    assert_eq!(under_authority_list(&asked, AUTHORITY_NAME, "a2").1.as_deref(), Some("CERTIFICATE_REVOKED"));
 }
