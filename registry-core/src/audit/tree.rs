@@ -3,6 +3,7 @@
 //! Of every 256 hashes of a level one of the level above is stored, so a proof reads a few runs
 //! of 256 rows whatever the log's size, and the table is small beside the leaves.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 use sea_orm::sea_query::OnConflict;
@@ -63,13 +64,15 @@ async fn subtrees(
     let mut found = BTreeMap::new();
     for node in wanted {
         let (level, index, first, count) = Tile::under(*node);
-        if !tiles.contains_key(&(level, index)) {
-            let whole = Tile::clamped(level, index, size);
-            let whole = whole.ok_or_else(|| Error::Corrupt(format!("the tree has no tile {level}/{index}")))?;
-            tiles.insert((level, index), hashes(connection, whole).await?);
-        }
-        let below = tiles.get(&(level, index)).and_then(|tile| tile.get(first..first + count));
-        found.extend(below.map(|below| (*node, merkle::root(below))));
+        let tile = match tiles.entry((level, index)) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(unknown) => {
+                let whole = Tile::clamped(level, index, size);
+                let whole = whole.ok_or_else(|| Error::Corrupt(format!("the tree has no tile {level}/{index}")))?;
+                unknown.insert(hashes(connection, whole).await?)
+            }
+        };
+        found.extend(tile.get(first..first + count).map(|below| (*node, merkle::root(below))));
     }
     Ok(found)
 }

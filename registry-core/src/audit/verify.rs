@@ -140,7 +140,7 @@ impl Registry {
             match stored {
                 Some(row) if row.hash == hex::encode(hash) => {}
                 Some(_) => {
-                    report.add("NODE_CHANGED", format!("hash {index} of level {level} is not that of the leaves"))
+                    report.add("NODE_CHANGED", format!("hash {index} of level {level} is not that of the leaves"));
                 }
                 None => report.add("NODE_MISSING", format!("hash {index} of level {level} is missing")),
             }
@@ -242,17 +242,13 @@ fn open_head(
         let head = transparency::Checkpoint::open(note, key).ok()?;
         Some((head, place))
     });
-    match opened {
-        Some((head, place)) => {
-            signers.push((head.size, place));
-            Some(head)
-        }
-        None => {
-            let error = transparency::Checkpoint::open_by_any(note, keys).err();
-            report.add("CHECKPOINT_SIGNATURE", error.map(|error| error.to_string()).unwrap_or_default());
-            None
-        }
-    }
+    let Some((head, place)) = opened else {
+        let error = transparency::Checkpoint::open_by_any(note, keys).err();
+        report.add("CHECKPOINT_SIGNATURE", error.map(|error| error.to_string()).unwrap_or_default());
+        return None;
+    };
+    signers.push((head.size, place));
+    Some(head)
 }
 
 /// A key that has ended signs no longer log than its successor has signed.

@@ -136,8 +136,8 @@ mod tests {
     #[test]
     fn tree_of_70000_leaves_has_the_tiles_that_the_specification_counts() {
         let size = 70_000;
-        let full =
-            |level: u8| (0..).take_while(|index| Tile { level, index: *index, width: WIDTH }.is_in(size)).count();
+        let is_full = |level, index| Tile { level, index, width: WIDTH }.is_in(size);
+        let full = |level: u8| (0..size).take_while(|index| is_full(level, *index)).count();
         assert_eq!([full(0), full(1), full(2)], [273, 1, 0]);
         let partial = |level, index| Tile::clamped(level, index, size).map(|tile| tile.width);
         assert_eq!([partial(0, 273), partial(1, 1), partial(2, 0)], [Some(112), Some(17), Some(1)]);

@@ -258,7 +258,10 @@ fn within(moment: Moment, from: Option<Timestamp>, until: Option<Timestamp>, cod
         Moment::Past(at) => (at, at.to_string()),
         Moment::Now(at) => (at, "the present".to_owned()),
     };
-    let detail = format!("{what} from {} to {}; it is held against {held}.", shown(from), shown(until));
+    let detail = match (from, until) {
+        (None, None) => format!("{what} at any time."),
+        _ => format!("{what} from {} to {}; it is held against {held}.", shown(from), shown(until)),
+    };
     if from.is_none_or(|from| from <= at) && until.is_none_or(|until| at <= until) {
         Found::passed(detail)
     } else {
