@@ -223,3 +223,49 @@ fn example_policy_decides_in_its_own_environments() {
     assert_eq!(development["verdict"], "allowed");
     assert!(!development.to_string().contains("NO_TRUSTED_SIGNATURE"), "this policy ignores it: {development}");
 }
+
+/// A folder as the demo leaves it, with a model that nobody has to fetch.
+fn leave_demo(server: &Server) {
+    let folder = server.data();
+    fs_err::create_dir(folder.join("model")).unwrap();
+    fs_err::write(folder.join("model/model.gguf"), TinyLlama::fluent().build()).unwrap();
+    let [private, public] = ["publisher.key", "publisher.pem"].map(|name| folder.join(name).display().to_string());
+    let openssl =
+        |words: &[&str]| assert!(Command::new("openssl").args(words).status().unwrap().success(), "{words:?}");
+    openssl(&["genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256", "-out", &private]);
+    openssl(&["pkey", "-in", &private, "-pubout", "-out", &public]);
+    let model = folder.join("model").display().to_string();
+    for words in [&["sign", &model, "--key", &private][..], &["push", &model, "demo/tiny", "--wait"]] {
+        let output = server.run(words).unwrap();
+        assert!(output.status.success(), "{words:?}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+    fs_err::write(folder.join("token"), &server.token).unwrap();
+}
+
+fn tamper(server: &Server) -> std::process::Output {
+    Command::new(deploy("scripts/demo-tamper")).arg(server.data()).arg(server::binary()).output().unwrap()
+}
+
+#[test]
+fn tampering_with_a_weight_the_signature_or_the_log_of_the_demo_is_caught() {
+    let server = Server::start(&[]).unwrap();
+    leave_demo(&server);
+    let output = tamper(&server);
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
+    for caught in ["OMS_DIGEST_MISMATCH", "SIGNATURE_INVALID", "NOT intact", "Each change was caught."] {
+        assert!(text.contains(caught), "{caught}: {text}");
+    }
+    let intact = server.run(["audit", "verify"]).unwrap();
+    assert!(intact.status.success(), "the demo itself was touched");
+    let left: Vec<_> = fs_err::read_dir(server.data()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert!(!left.iter().any(|name| name.to_string_lossy().starts_with("tamper.")), "{left:?}");
+}
+
+#[test]
+fn tampering_script_fails_where_a_change_would_not_be_caught() {
+    let server = Server::start(&[]).unwrap();
+    leave_demo(&server);
+    fs_err::write(server.data().join("publisher.pem"), "no key").unwrap();
+    assert!(!tamper(&server).status.success());
+}
