@@ -92,7 +92,7 @@ fn report(mut facts: SignatureFacts, code: Option<String>) -> Result<String, Str
     if matches!(facts.state, SignatureState::Trusted | SignatureState::Untrusted) {
         return Ok(format!("{facts:?}"));
     }
-    Err(code.expect("a refusal has a reason"))
+    Err(code.unwrap())
 }
 
 fn real_bundles(vectors: &Path) -> Vec<Real> {
