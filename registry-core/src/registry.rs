@@ -65,7 +65,7 @@ impl Registry {
     pub async fn open(opening: Opening) -> Result<Self> {
         let db = database::connect(&opening.database_url).await?;
         database::migrate(&db).await?;
-        opening.keys.register(&db).await?;
+        Box::pin(opening.keys.register(&db)).await?;
         audit::complete_stored(&db).await?;
         let registry = Self {
             blobs: BlobStore::open(opening.storage)?,
@@ -77,8 +77,8 @@ impl Registry {
             db,
         };
         registry.gate.check_environment(&registry.settings.default_environment)?;
-        registry.adopt_policy().await?;
-        registry.adopt_trust().await?;
+        Box::pin(registry.adopt_policy()).await?;
+        Box::pin(registry.adopt_trust()).await?;
         Ok(registry)
     }
 

@@ -95,12 +95,11 @@ impl VerifyBundle {
                 issuer: self.certificate_oidc_issuer.as_deref().unwrap_or_default(),
             },
         };
-        let verified = match sha256(&self.artifact) {
-            Some(digest) => sigstore::verify(&bundle, Artifact::Sha256(digest), signer, &root),
-            None => {
-                let mut file = fs_err::File::open(&self.artifact).map_err(CliError::from)?;
-                sigstore::verify(&bundle, Artifact::Reader(&mut file), signer, &root)
-            }
+        let verified = if let Some(digest) = sha256(&self.artifact) {
+            sigstore::verify(&bundle, Artifact::Sha256(digest), signer, &root)
+        } else {
+            let mut file = fs_err::File::open(&self.artifact).map_err(CliError::from)?;
+            sigstore::verify(&bundle, Artifact::Reader(&mut file), signer, &root)
         };
         verified.map(drop).map_err(|error| Failure::Refused(format!("{}: {error}", error.code())))
     }

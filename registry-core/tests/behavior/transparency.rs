@@ -213,7 +213,7 @@ on_both_databases! {
         let new_key = log_key(&registry);
         assert_ne!(new_key, old_key);
         assert_eq!(new_key.name(), old_key.name(), "the log's name stays");
-        let report = registry.verify_audit_log(&[old_head.note.clone()]).await.unwrap();
+        let report = registry.verify_audit_log(std::slice::from_ref(&old_head.note)).await.unwrap();
         assert!(report.is_intact(), "{report:?}");
 
         let keys = registry.keys().await.unwrap();

@@ -48,9 +48,7 @@ struct Trusting {
 impl Trusting {
     async fn new(world: World) -> Self {
         let publisher = SigningKey::generate().unwrap();
-        let world =
-            reopen(world, TrustSettings { keys: vec![trusted("publisher", &publisher)], ..TrustSettings::default() })
-                .await;
+        let world = Box::pin(reopen(world, trusting(&[("publisher", &publisher)]))).await;
         let weights = tiny_model();
         let signature = signature(&[("w.gguf", &weights)], &publisher);
         let model = world.model_seen_by("acme/tiny", Visibility::Internal).await;
@@ -60,7 +58,7 @@ impl Trusting {
     }
 
     async fn with(self, settings: TrustSettings) -> Self {
-        let world = reopen(self.world, settings).await;
+        let world = Box::pin(reopen(self.world, settings)).await;
         Self { world, ..self }
     }
 
@@ -76,6 +74,11 @@ impl Trusting {
     fn settings(&self) -> TrustSettings {
         TrustSettings { keys: vec![trusted("publisher", &self.publisher)], ..TrustSettings::default() }
     }
+}
+
+fn trusting(keys: &[(&str, &SigningKey)]) -> TrustSettings {
+    let keys = keys.iter().map(|(name, key)| trusted(name, key)).collect();
+    TrustSettings { keys, ..TrustSettings::default() }
 }
 
 async fn reopen(world: World, trust: TrustSettings) -> World {
@@ -123,7 +126,7 @@ async fn own_statements(world: &World, model: &ModelInfo, revision: &Revision) -
 
 on_both_databases! {
     async fn a_signature_by_a_configured_key_is_trusted_and_every_check_is_told(world: World) {
-        let trusting = Trusting::new(world).await;
+        let trusting = Box::pin(Trusting::new(world)).await;
         let decision = trusting.world.decision(&trusting.model, "production").await.unwrap();
         let assessment = decision.trust_assessment.unwrap();
         assert_eq!(assessment.verdict, TrustVerdict::Trusted);
@@ -141,7 +144,7 @@ on_both_databases! {
     }
 
     async fn a_new_trust_policy_decides_anew_without_reading_a_model(world: World) {
-        let trusting = Trusting::new(world).await;
+        let trusting = Box::pin(Trusting::new(world)).await;
         let policy = TrustPolicy::parse(TWO_SIGNERS).unwrap();
         let page = PageRequest::new(None, None).unwrap();
         let tried = trusting.world.registry.trust_dry_run(&trusting.world.admin, &policy, "production", &page).await.unwrap();
@@ -153,7 +156,7 @@ on_both_databases! {
             fs_err::remove_file(object).unwrap();
         }
         let settings = TrustSettings { policy, ..trusting.settings() };
-        let trusting = trusting.with(settings).await;
+        let trusting = Box::pin(trusting.with(settings)).await;
         trusting.world.run_jobs(ProbeVerdict::Passed).await;
         assert_eq!(trusting.codes().await, ["THRESHOLD_NOT_MET"]);
         assert_eq!(trusting.world.count("SELECT COUNT(*) FROM trust_policy_version").await, 2);
@@ -179,10 +182,10 @@ on_both_databases! {
     }
 
     async fn a_revoked_key_is_no_longer_trusted_and_an_older_list_is_refused(world: World) {
-        let trusting = Trusting::new(world).await;
+        let trusting = Box::pin(Trusting::new(world)).await;
         let security = SigningKey::generate().unwrap();
         let settings = TrustSettings { revocation_keys: vec![trusted("security", &security)], ..trusting.settings() };
-        let trusting = trusting.with(settings).await;
+        let trusting = Box::pin(trusting.with(settings)).await;
         let (registry, admin) = (&trusting.world.registry, &trusting.world.admin);
         let forged = revocations(1, &json!([]), &trusting.publisher);
         assert!(matches!(registry.import_revocation_list(admin, &forged).await, Err(Error::Invalid(..))));
@@ -202,10 +205,10 @@ on_both_databases! {
     }
 
     async fn what_came_before_a_compromise_by_our_own_log_stands(world: World) {
-        let trusting = Trusting::new(world).await;
+        let trusting = Box::pin(Trusting::new(world)).await;
         let security = SigningKey::generate().unwrap();
         let settings = TrustSettings { revocation_keys: vec![trusted("security", &security)], ..trusting.settings() };
-        let trusting = trusting.with(settings).await;
+        let trusting = Box::pin(trusting.with(settings)).await;
         let (registry, admin) = (&trusting.world.registry, &trusting.world.admin);
         let compromised_from = |number: u64, index: u64| {
             let mut entry = revoked_key(&trusting.publisher);
@@ -226,10 +229,10 @@ on_both_databases! {
     }
 
     async fn revoked_content_is_denied_everywhere(world: World) {
-        let trusting = Trusting::new(world).await;
+        let trusting = Box::pin(Trusting::new(world)).await;
         let security = SigningKey::generate().unwrap();
         let settings = TrustSettings { revocation_keys: vec![trusted("security", &security)], ..trusting.settings() };
-        let trusting = trusting.with(settings).await;
+        let trusting = Box::pin(trusting.with(settings)).await;
         let content = trusting.revision.content_digest.as_str();
         let entry = json!({ "kind": "content", "sha256": content, "reason": "backdoor", "revoked_at": "2026-11-19T00:00:00Z" });
         let list = revocations(1, &json!([entry]), &security);
@@ -257,7 +260,7 @@ on_both_databases! {
     }
 
     async fn new_roots_have_signatures_proven_again(world: World) {
-        let trusting = Trusting::new(world).await;
+        let trusting = Box::pin(Trusting::new(world)).await;
         let before = trusting.world.count("SELECT COUNT(*) FROM evidence WHERE stage = 'provenance'").await;
         let document = verifier::provenance::TrustRoot::public_good().unwrap().document().to_vec();
         let sha256 = Sha256Digest::of(&document);
@@ -270,7 +273,7 @@ on_both_databases! {
 
     async fn a_base_that_is_attested_by_digest_is_linked_and_held_against_the_card(world: World) {
         let builder = SigningKey::generate().unwrap();
-        let world = reopen(world, TrustSettings { keys: vec![trusted("builder", &builder)], ..TrustSettings::default() }).await;
+        let world = Box::pin(reopen(world, trusting(&[("builder", &builder)]))).await;
         let base = world.model_seen_by("acme/base", Visibility::Internal).await;
         let weights = tiny_model();
         world.push(&base, &[("b.gguf", &weights)]).await;
@@ -304,7 +307,7 @@ on_both_databases! {
     }
 
     async fn probe_review_and_decisions_are_attested_once_and_verify_with_the_registrys_key(world: World) {
-        let trusting = Trusting::new(world).await;
+        let trusting = Box::pin(Trusting::new(world)).await;
         let (world, model, revision) = (&trusting.world, &trusting.model, &trusting.revision);
         let body = Body::Conclusion { expression: "MIT".into(), reason: "read".into() };
         world.registry.add_license_record(&world.admin, model, revision, NewLicenseRecord { body, expires_at: None }).await.unwrap();
@@ -332,7 +335,7 @@ on_both_databases! {
     }
 
     async fn the_registry_countersigns_only_what_it_trusts(world: World) {
-        let trusting = Trusting::new(world).await;
+        let trusting = Box::pin(Trusting::new(world)).await;
         let (world, model) = (&trusting.world, &trusting.model);
         let digest = world.registry.countersign(&world.admin, model, &trusting.revision, "production").await.unwrap();
         let bundle = world.registry.attestation_bundle(model, &trusting.revision, &digest).await.unwrap();
