@@ -410,8 +410,6 @@ fn crls(named: &[config::NamedFile], roots: &[TrustRoot]) -> Result<Arc<[NamedCr
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "a failed step of a test must end it")]
-
     use crate::config::{ConfigArguments, Loaded};
 
     use super::*;

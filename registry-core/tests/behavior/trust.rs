@@ -353,7 +353,7 @@ on_both_databases! {
     async fn what_is_no_bundle_cannot_be_attached(world: World) {
         let model = world.model("acme/tiny").await;
         let revision = world.push(&model, &[("w.gguf", &tiny_model())]).await.revision;
-        for bytes in [&b"{\"not\": \"a bundle\"}"[..], b"", b"\xff\xfe", &[b'['; 100_000]] {
+        for bytes in [&b"{\"not\": \"a bundle\"}"[..], b"", b"\xff\xfe", &vec![b'['; 100_000]] {
             let refused = world.registry.attach_signature(&world.admin, &model, &revision, bytes).await;
             assert!(matches!(refused, Err(Error::Invalid(..))), "{refused:?}");
         }
