@@ -7,7 +7,7 @@ SHELL := /bin/bash
 
 CARGO ?= cargo
 
-.PHONY: help aibom bench build build-tests demo demo-tamper fmt lint deny test rust-tests fuzz clients browser openapi models services torture
+.PHONY: help aibom bench build build-tests demo demo-tamper fmt lint deny test rust-tests fuzz fuzz-parsers clients browser openapi models services torture
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -44,9 +44,13 @@ test: rust-tests fuzz clients browser ## Run all tests. Installs what they need 
 
 rust-tests: build ## Run the Rust tests beside their own PostgreSQL and S3 server. Needs python3, curl, openssl
 	tests/support/with-services tests/support/run-tests
+	tests/support/offline-tests
 
 fuzz: build ## Fuzz the API by its document, for some minutes
 	tests/support/api-fuzz
+
+fuzz-parsers: ## Fuzz what reads signatures, 1,000,000 executions each, some hours. Needs python3
+	tests/support/fuzz-parsers
 
 clients: build ## Run the stock clients of the Hub, each beside a server of its own
 	tests/support/client-tests
