@@ -233,7 +233,7 @@ fn envelopes_that_other_readers_could_take_differently_are_refused() {
 #[test]
 fn manifests_of_a_trusted_key_are_still_refused_for_what_they_say() {
     let key = Signer::new();
-    let cases: [(&str, Change); 16] = [
+    let cases: [(&str, Change); 18] = [
         ("OMS_WRONG_PREDICATE", &|it| it["predicateType"] = json!("https://example.com/other")),
         ("OMS_V0_2_REFUSED", &|it| it["predicateType"] = json!("https://model_signing/Digests/v0.1")),
         ("OMS_INVALID_STATEMENT", &|it| it["_type"] = json!("https://in-toto.io/Statement/v0.1")),
@@ -251,6 +251,15 @@ fn manifests_of_a_trusted_key_are_still_refused_for_what_they_say() {
         ("OMS_INVALID_PATH", &|it| it["predicate"]["resources"][1]["name"] = json!("a.txt\0")),
         ("OMS_MIXED_ALGORITHMS", &|it| it["predicate"]["resources"][1]["algorithm"] = json!("blake3")),
         ("OMS_INVALID_DIGEST", &|it| it["predicate"]["resources"][1]["digest"] = json!("ABCD")),
+        ("OMS_INVALID_DIGEST", &|it| {
+            let digest = &mut it["predicate"]["resources"][1]["digest"];
+            *digest = json!(digest.as_str().unwrap().to_uppercase());
+        }),
+        // The same name in both of Unicode's forms.
+        ("OMS_DUPLICATE_PATH", &|it| {
+            it["predicate"]["resources"][0]["name"] = json!("caf\u{e9}");
+            it["predicate"]["resources"][1]["name"] = json!("cafe\u{301}");
+        }),
         ("OMS_INVALID_SHARD_SIZE", &|it| {
             it["predicate"]["serialization"]["method"] = json!("shards");
             it["predicate"]["serialization"]["shard_size"] = json!(2000.5);
