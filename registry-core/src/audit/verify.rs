@@ -1,5 +1,6 @@
 //! Proving the whole log: every leaf from its event, every head from its leaves.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
 
 use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect};
@@ -251,9 +252,10 @@ fn open_head(
     Some(head)
 }
 
-/// A key that has ended signs no longer log than its successor has signed.
+/// A key that has ended signs no log as long as one that its successor signed: the rotation itself
+/// is a leaf of that.
 fn check_signers(mut signers: Vec<(u64, usize)>, report: &mut AuditReport) {
-    signers.sort_unstable();
+    signers.sort_unstable_by_key(|(size, place)| (*size, Reverse(*place)));
     let mut newest = 0;
     for (size, place) in signers {
         if place < newest {

@@ -151,6 +151,7 @@ pub struct AttestationFacts {
 
 /// A subject that was found in the revision.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = AttestedSubject)]
 pub struct Subject {
     pub name: String,
     /// Hex SHA-256: the content digest, or that of a file.
