@@ -66,7 +66,7 @@ impl LocalFile {
     }
 
     fn hash(&self, progress: &Progress) -> Result<Sha256Digest, CliError> {
-        // A seventh faster than the crate that the rest of the code hashes small things with.
+        // Some seven percent faster than the crate that the rest of the code hashes small things with.
         let mut hasher = Context::new(&SHA256);
         let mut length = 0;
         let file = fs_err::File::open(&self.location)?;
