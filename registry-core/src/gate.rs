@@ -34,6 +34,9 @@ use crate::revision::{Revision, revision_by_id};
 use crate::trust::TrustBasis;
 
 const DAY_MS: i64 = 86_400_000;
+/// Most bytes of checks in one event: a leaf of the log has at most 64 KiB. Beyond it a digest stands
+/// for them, and the stored decision has them all.
+const MAX_LOGGED_CHECKS: usize = 32 << 10;
 /// Most models that one question about a digest may concern.
 const MAX_SUBJECTS: u64 = 1000;
 
@@ -501,10 +504,17 @@ fn trust_of_event(assessment: &TrustAssessment) -> serde_json::Value {
         let checks: Vec<_> = found.checks.iter().map(check).collect();
         serde_json::json!({ "code": found.code, "id": found.id, "met": found.met, "checks": checks })
     };
-    serde_json::json!({
+    let mut told = serde_json::json!({
         "policy": assessment.policy, "policy_digest": assessment.policy_digest, "verdict": assessment.verdict,
-        "requirements": assessment.requirements.iter().map(requirement).collect::<Vec<_>>(),
-    })
+    });
+    let requirements: Vec<_> = assessment.requirements.iter().map(requirement).collect();
+    let text = serde_json::Value::Array(requirements.clone()).to_string();
+    if text.len() > MAX_LOGGED_CHECKS {
+        told["requirements_sha256"] = Sha256Digest::of(text.as_bytes()).to_string().into();
+    } else {
+        told["requirements"] = requirements.into();
+    }
+    told
 }
 
 fn oldest(stages: &[StageView]) -> Option<i64> {
