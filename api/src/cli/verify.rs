@@ -167,7 +167,8 @@ impl Verify {
         }
         let is_unchecked = |signature: &SignatureFacts| match signature.state {
             SignatureState::Unsupported => true,
-            SignatureState::Unverified => !self.trusts_by(&signature.method),
+            // A key that came with the signature is nobody's word where no key was asked for.
+            SignatureState::Unverified | SignatureState::Untrusted => !self.trusts_by(&signature.method),
             _ => false,
         };
         if !facts.signatures.is_empty() && facts.signatures.iter().all(is_unchecked) {
