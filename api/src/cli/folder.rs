@@ -79,9 +79,9 @@ impl LocalFile {
         };
         // Where each core has a file of its own, a thread that reads ahead only takes its time.
         if alone {
-            read_ahead(file, take)?
+            read_ahead(file, take)?;
         } else {
-            read_rest(&mut file, &mut vec![0; CACHED_BYTES], take)?
+            read_rest(&mut file, &mut vec![0; CACHED_BYTES], take)?;
         }
         self.check_unchanged()?;
         if length != self.stamp.size {
