@@ -52,6 +52,28 @@ pub fn run<S: AsRef<OsStr>>(words: impl IntoIterator<Item = S>) -> io::Result<Ou
     command(words).output()
 }
 
+/// What a program wrote.
+///
+/// # Panics
+///
+/// Where that is no text.
+#[expect(clippy::expect_used, reason = "the surroundings of the tests")]
+pub fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).expect("the program writes UTF-8")
+}
+
+/// Asserts how a run ended; returns its standard output.
+///
+/// # Panics
+///
+/// Where it ended otherwise.
+#[track_caller]
+pub fn exits(code: i32, output: &Output) -> String {
+    let (stdout, stderr) = (text(&output.stdout), text(&output.stderr));
+    assert_eq!(output.status.code(), Some(code), "stdout: {stdout}\nstderr: {stderr}");
+    stdout
+}
+
 /// A folder that goes when it is dropped.
 #[derive(Debug)]
 pub struct Folder(PathBuf);

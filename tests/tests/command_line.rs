@@ -11,7 +11,7 @@ use weighhouse_tests::environment;
 use weighhouse_tests::gguf::TinyLlama;
 use weighhouse_tests::proxy::Proxy;
 use weighhouse_tests::random::Random;
-use weighhouse_tests::server::{self, Folder, Server, eventually};
+use weighhouse_tests::server::{self, Folder, Server, eventually, exits, text};
 
 const MEBIBYTE: usize = 1 << 20;
 /// Requests before the body of the first upload take less.
@@ -29,18 +29,6 @@ MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEq66NJSnp0l49BXc/wD9oaclXQV+M
 CH3h2edj3YUOkkRNlBsta7wr+57wWa8xMnwqYKUVdrYsc5FKtDuCPDykWA==
 -----END PUBLIC KEY-----
 ";
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8(bytes.to_vec()).unwrap()
-}
-
-/// Asserts how a run ended; returns its standard output.
-#[track_caller]
-fn exits(code: i32, output: &Output) -> String {
-    let (stdout, stderr) = (text(&output.stdout), text(&output.stderr));
-    assert_eq!(output.status.code(), Some(code), "stdout: {stdout}\nstderr: {stderr}");
-    stdout
-}
 
 /// Asserts that a run succeeded and printed one JSON document and nothing else.
 #[track_caller]

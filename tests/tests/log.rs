@@ -4,23 +4,10 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot read its input has failed")]
 
 use std::path::{Path, PathBuf};
-use std::process::Output;
 
 use fs_err as fs;
 use serde_json::Value;
-use weighhouse_tests::server::{self, Folder, Server, eventually};
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8(bytes.to_vec()).unwrap()
-}
-
-/// Asserts how a run ended; returns its standard output.
-#[track_caller]
-fn exits(code: i32, output: &Output) -> String {
-    let (stdout, stderr) = (text(&output.stdout), text(&output.stderr));
-    assert_eq!(output.status.code(), Some(code), "stdout: {stdout}\nstderr: {stderr}");
-    stdout
-}
+use weighhouse_tests::server::{self, Folder, Server, eventually, exits, text};
 
 #[track_caller]
 fn json(output: &str) -> Value {

@@ -576,6 +576,18 @@ impl Evidence {
         }
     }
 
+    pub const fn as_inspection(&self) -> Option<&Inspection> {
+        if let Self::Inspect(inspection) = self { Some(inspection) } else { None }
+    }
+
+    pub const fn as_license(&self) -> Option<&LicenseFacts> {
+        if let Self::License(facts) = self { Some(facts) } else { None }
+    }
+
+    pub const fn as_provenance(&self) -> Option<&ProvenanceFacts> {
+        if let Self::Provenance(facts) = self { Some(facts) } else { None }
+    }
+
     pub fn findings(&self) -> &[Finding] {
         match self {
             Self::Inspect(inspection) => &inspection.findings,

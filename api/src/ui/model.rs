@@ -132,14 +132,8 @@ fn order(stages: &[StageView]) -> Vec<&StageView> {
 }
 
 fn summary(model: &ModelInfo, shown: &Shown) -> Markup {
-    let inspection = shown.stages.iter().find_map(|view| match &view.evidence {
-        Some(Evidence::Inspect(inspection)) => Some(inspection),
-        _ => None,
-    });
-    let license = shown.stages.iter().find_map(|view| match &view.evidence {
-        Some(Evidence::License(facts)) => Some(facts),
-        _ => None,
-    });
+    let inspection = shown.stages.iter().find_map(|view| view.evidence.as_ref()?.as_inspection());
+    let license = shown.stages.iter().find_map(|view| view.evidence.as_ref()?.as_license());
     html! {
         ul.chips {
             @for (environment, decision) in &shown.decisions { li { (environment) ": " (verdict(word(decision.as_ref()))) } }

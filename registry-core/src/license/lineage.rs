@@ -17,6 +17,7 @@ use crate::job::{self, Work};
 use crate::model::{ModelInfo, ModelKind};
 use crate::registry::Registry;
 use crate::revision::Revision;
+use crate::trust::DECLARED;
 use sea_orm::Set;
 use sea_orm::sea_query::OnConflict;
 
@@ -131,7 +132,7 @@ pub(super) async fn add_edge(
         revision_id: Set(revision.id.clone()),
         parent: Set(parent.to_owned()),
         relation: Set(relation.as_str().to_owned()),
-        confidence: Set("declared".to_owned()),
+        confidence: Set(DECLARED.to_owned()),
     };
     let known = OnConflict::new().do_nothing().to_owned();
     lineage_edge::Entity::insert(row).on_conflict(known).exec_without_returning(txn).await?;

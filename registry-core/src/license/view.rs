@@ -4,7 +4,7 @@ use sea_orm::ConnectionTrait;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use verifier::evidence::{
-    Evidence, Inspection, LicenseFacts, LicenseSource, LicenseStatement, LicenseVerdict, MatchKind, Openness, Relation,
+    Inspection, LicenseFacts, LicenseSource, LicenseStatement, LicenseVerdict, MatchKind, Openness, Relation,
 };
 use verifier::license::Catalog;
 use verifier::license::openness::{self, Release};
@@ -133,14 +133,8 @@ impl Registry {
         revision: &Revision,
         stages: &[StageView],
     ) -> Result<Basis> {
-        let facts = stages.iter().find_map(|view| match &view.evidence {
-            Some(Evidence::License(facts)) => Some(facts.clone()),
-            _ => None,
-        });
-        let found = stages.iter().find_map(|view| match &view.evidence {
-            Some(Evidence::Inspect(found)) => Some(found),
-            _ => None,
-        });
+        let facts = stages.iter().find_map(|view| view.evidence.as_ref()?.as_license()).cloned();
+        let found = stages.iter().find_map(|view| view.evidence.as_ref()?.as_inspection());
         let facts_digest = match &facts {
             Some(facts) => facts_digest_of(facts, found, &files_of(connection, &revision.id).await?),
             None => String::new(),

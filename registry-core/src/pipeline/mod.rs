@@ -193,8 +193,9 @@ impl Registry {
                 license::redecide_descendants(&txn, &model, None).await?;
             }
             Evidence::Provenance(facts) => {
-                trust::project_attested(self, &txn, &model, revision, facts).await?;
-                license::redecide_descendants(&txn, &model, None).await?;
+                if trust::project_attested(self, &txn, &model, revision, facts).await? {
+                    license::redecide_descendants(&txn, &model, None).await?;
+                }
             }
             Evidence::Probe(report) => self.attest_probe(&txn, &model, revision, &key.digest(), report).await?,
         }

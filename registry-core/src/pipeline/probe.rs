@@ -59,10 +59,7 @@ impl Registry {
     /// What inspection said about a revision, once it has.
     pub(super) async fn inspection(&self, revision: &Revision) -> Result<Option<Inspection>> {
         let stages = self.stages(revision).await?;
-        Ok(stages.into_iter().find_map(|view| match view.evidence {
-            Some(Evidence::Inspect(inspection)) => Some(inspection),
-            _ => None,
-        }))
+        Ok(stages.iter().find_map(|view| view.evidence.as_ref()?.as_inspection()).cloned())
     }
 
     async fn is_head(&self, revision: &Revision) -> Result<bool> {

@@ -93,28 +93,35 @@ impl Registry {
             let reader = self.blob_reader(&file.sha256).await?;
             sources.push(Source { file, reader });
         }
-        let attached = self.signatures(revision).await?;
+        if stage == Stage::Provenance {
+            return self.judge_provenance(revision, sources).await;
+        }
         let inspection = self.inspection(revision).await?;
         let settings = self.settings.clone();
-        let content_digest = revision.content_digest.to_string();
-        let trust = self.trust_material(&self.db).await?;
-        let digests = Arc::new(self.known_digests(&sources).await?);
-        let cache = Arc::clone(&digests);
         let judged = tokio::task::spawn_blocking(move || match (stage, inspection) {
             (Stage::License, Some(inspection)) => {
                 Ok(Evidence::License(license::judge_files(&settings.catalog, &digested(&sources), &inspection)))
             }
-            (Stage::Provenance, _) => {
-                let files = digested(&sources);
-                let subject = Subject { files: &files, content_digest: &content_digest, attached: &attached };
-                Ok(Evidence::Provenance(provenance::judge(subject, &trust, &cache)))
-            }
             (Stage::Inspect, _) => Ok(Evidence::Inspect(inspect(&sources))),
             (stage, _) => Err(Error::Corrupt(format!("the stage {} has no inspection to start from", stage.as_str()))),
         });
-        let evidence = judged.await??;
+        judged.await?
+    }
+
+    async fn judge_provenance(&self, revision: &Revision, sources: Vec<Source>) -> Result<Evidence> {
+        let attached = self.signatures(revision).await?;
+        let trust = self.trust_material(&self.db).await?;
+        let digests = Arc::new(self.known_digests(&sources).await?);
+        let content_digest = revision.content_digest.to_string();
+        let cache = Arc::clone(&digests);
+        let judged = tokio::task::spawn_blocking(move || {
+            let files = digested(&sources);
+            let subject = Subject { files: &files, content_digest: &content_digest, attached: &attached };
+            provenance::judge(subject, &trust, &cache)
+        });
+        let facts = judged.await?;
         self.keep_digests(&digests).await?;
-        Ok(evidence)
+        Ok(Evidence::Provenance(facts))
     }
 
     /// Digests of these files by other schemes that were computed before.

@@ -1,7 +1,8 @@
 //! Noticing that trust changed while nobody looked: between two starts, or by an import.
 
 use sea_orm::{ActiveModelTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, QuerySelect, Set};
-use verifier::provenance::trust::TrustPolicy;
+use verifier::provenance::TrustMaterial;
+use verifier::provenance::trust::{TrustPolicy, names_key};
 
 use super::recheck::Recheck;
 use crate::audit::{self, Event};
@@ -47,33 +48,21 @@ impl Registry {
     pub(crate) async fn adopt_trust(&self) -> Result<()> {
         let trust = &self.settings.trust;
         let material = self.trust_material(&self.db).await?;
-        let known = |key: &str| trust.keys.iter().any(|known| is_key(key, known));
-        let unknown = trust.policy.unknown_keys(known);
-        if !unknown.is_empty() {
-            let names: Vec<&str> = unknown.into_iter().collect();
-            let reason = format!("names keys that are not configured: {}", names.join(", "));
+        let (keys, roots) = unknown_names(&trust.policy, &material);
+        if !keys.is_empty() {
+            let reason = format!("names keys that are not configured: {}", keys.join(", "));
             return Err(Error::invalid("trust policy", reason));
         }
-        let unknown = trust.policy.unknown_roots(|name| material.roots.iter().any(|root| root.name() == name));
-        if !unknown.is_empty() {
-            let names: Vec<&str> = unknown.into_iter().collect();
-            tracing::warn!(
-                roots = names.join(", "),
-                "the trust policy names roots that are not here: nothing meets it"
-            );
+        if !roots.is_empty() {
+            let roots = roots.join(", ");
+            tracing::warn!(roots, "the trust policy names roots that are not here: nothing meets it");
         }
         let txn = begin(&self.db).await?;
         self.record_policy(&txn).await?;
-        if set(&txn, TrustState::Policy, trust.policy.digest()).await? {
-            self.trust_changed(&txn, TrustState::Policy).await?;
-        }
-        if set(&txn, TrustState::Material, &material.digest()).await? {
-            self.trust_changed(&txn, TrustState::Material).await?;
-        }
+        note(&txn, TrustState::Policy, trust.policy.digest()).await?;
+        note(&txn, TrustState::Material, &material.digest()).await?;
         let lists: Vec<&str> = trust.crls.iter().map(|crl| crl.list.sha256.as_str()).collect();
-        if set(&txn, TrustState::AuthorityLists, &lists.join(" ")).await? {
-            self.trust_changed(&txn, TrustState::AuthorityLists).await?;
-        }
+        note(&txn, TrustState::AuthorityLists, &lists.join(" ")).await?;
         txn.commit().await?;
         Ok(())
     }
@@ -96,27 +85,28 @@ impl Registry {
         }
         Ok(())
     }
-
-    /// Has everything looked at again that the change can touch.
-    pub(super) async fn trust_changed(&self, txn: &DatabaseTransaction, what: TrustState) -> Result<()> {
-        job::enqueue(txn, &Work::Recheck { what: what.recheck(), after: None }).await
-    }
 }
 
-/// Whether a trust policy's word for a key means this one.
-pub(super) fn is_key(wanted: &str, key: &verifier::provenance::oms::TrustedKey) -> bool {
-    wanted.strip_prefix("sha256:").map_or_else(|| key.name() == wanted, |digest| key.digest() == digest)
+/// Keys and roots that a policy names and the material does not hold.
+pub(super) fn unknown_names<'p>(policy: &'p TrustPolicy, material: &TrustMaterial) -> (Vec<&'p str>, Vec<&'p str>) {
+    let is_known = |name: &str| material.keys.iter().any(|key| names_key(name, Some(key.name()), Some(key.digest())));
+    let keys = policy.unknown_keys(is_known);
+    let roots = policy.unknown_roots(|name| material.roots.iter().any(|root| root.name() == name));
+    (keys.into_iter().collect(), roots.into_iter().collect())
 }
 
-/// Remembers a value; says whether it is another one than before and something was decided by that.
-async fn set(txn: &DatabaseTransaction, state: TrustState, value: &str) -> Result<bool> {
+/// Remembers by what trust is judged. Where it was judged by something else before, everything is
+/// looked at again that the change can touch.
+pub(super) async fn note(txn: &DatabaseTransaction, state: TrustState, value: &str) -> Result<()> {
     let before = trust_state::Entity::find_by_id(state.as_str()).one(txn).await?;
-    if before.as_ref().is_some_and(|row| row.value == value) {
-        return Ok(false);
+    if before.is_some_and(|row| row.value == value) {
+        return Ok(());
     }
-    let has_decisions = live_decision::Entity::find().limit(1).one(txn).await?.is_some();
     let upsert = "INSERT INTO trust_state (name, value, changed_at) VALUES (?, ?, ?) \
                   ON CONFLICT (name) DO UPDATE SET value = excluded.value, changed_at = excluded.changed_at";
     txn.execute_raw(sql(txn, upsert, vec![state.as_str().into(), value.into(), now_ms().into()])).await?;
-    Ok(has_decisions)
+    if live_decision::Entity::find().limit(1).one(txn).await?.is_some() {
+        job::enqueue(txn, &Work::Recheck { what: state.recheck(), after: None }).await?;
+    }
+    Ok(())
 }

@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter};
-use verifier::evidence::{Evidence, ProvenanceFacts};
+use verifier::evidence::ProvenanceFacts;
 use verifier::provenance::revocation::{NamedCrl, SignedRevocationList};
+use verifier::provenance::statement;
 use verifier::provenance::trust::{Context, Receipt, TrustAssessment, TrustPolicy, assess};
 
 use crate::database::sql;
@@ -36,10 +37,7 @@ impl Registry {
         revision: &Revision,
         stages: &[StageView],
     ) -> Result<Option<TrustBasis>> {
-        let facts = stages.iter().find_map(|view| match &view.evidence {
-            Some(Evidence::Provenance(facts)) => Some(facts.clone()),
-            _ => None,
-        });
+        let facts = stages.iter().find_map(|view| view.evidence.as_ref()?.as_provenance()).cloned();
         let Some(facts) = facts else { return Ok(None) };
         let revocations = self.revocations_in(connection).await?;
         let receipts = receipts(connection, revision, &facts, revocations.is_some()).await?;
@@ -65,7 +63,7 @@ impl TrustBasis {
             policy,
             model: &name,
             environment,
-            resource: &format!("weighhouse://{name}@{}", revision.commit),
+            resource: &statement::resource_uri(&name, revision.commit.as_str()),
             content_digest: revision.content_digest.as_str(),
             facts: &self.facts,
             receipts: &self.receipts,

@@ -16,28 +16,33 @@ use crate::revision::Revision;
 
 /// How sure an edge is.
 const ATTESTED: &str = "attested";
-const DECLARED: &str = "declared";
+pub(crate) const DECLARED: &str = "declared";
 /// Most parents that are taken from a revision's attestations.
 const MAX_BASES: usize = 100;
 
-/// Remembers the parents that trusted attestations of a revision name.
+/// Remembers the parents that trusted attestations of a revision name; says whether they are others
+/// than before.
 pub(crate) async fn project_attested(
     registry: &Registry,
     txn: &DatabaseTransaction,
     model: &ModelInfo,
     revision: &Revision,
     facts: &ProvenanceFacts,
-) -> Result<()> {
+) -> Result<bool> {
+    let parents = resolve(registry, txn, model, facts).await?;
+    if attested_edges(txn, revision).await?.into_iter().collect::<BTreeSet<_>>() == parents {
+        return Ok(false);
+    }
     let reset = "UPDATE lineage_edge SET confidence = ? WHERE revision_id = ? AND confidence = ?";
     let values = vec![DECLARED.into(), revision.id.clone().into(), ATTESTED.into()];
     txn.execute_raw(sql(txn, reset, values)).await?;
-    for (parent, relation) in resolve(registry, txn, model, facts).await? {
+    for (parent, relation) in parents {
         let upsert = "INSERT INTO lineage_edge (revision_id, parent, relation, confidence) VALUES (?, ?, ?, ?) \
                       ON CONFLICT (revision_id, parent, relation) DO UPDATE SET confidence = excluded.confidence";
         let values = vec![revision.id.clone().into(), parent.into(), relation.as_str().into(), ATTESTED.into()];
         txn.execute_raw(sql(txn, upsert, values)).await?;
     }
-    Ok(())
+    Ok(true)
 }
 
 /// The attested parents of a revision, as they were projected.

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use verifier::provenance::trust::{TrustPolicy, TrustVerdict};
 
-use super::adopt::is_key;
+use super::adopt::unknown_names;
 use crate::access::Caller;
 use crate::database::{now_ms, sql};
 use crate::error::{Error, Result};
@@ -65,11 +65,8 @@ impl Registry {
     }
 
     async fn check_names(&self, policy: &TrustPolicy) -> Result<()> {
-        let keys = &self.settings.trust.keys;
-        let material = self.trust_material(&self.db).await?;
-        let unknown_keys = policy.unknown_keys(|name| keys.iter().any(|key| is_key(name, key)));
-        let unknown_roots = policy.unknown_roots(|name| material.roots.iter().any(|root| root.name() == name));
-        let unknown: Vec<&str> = unknown_keys.into_iter().chain(unknown_roots).collect();
+        let (keys, roots) = unknown_names(policy, &*self.trust_material(&self.db).await?);
+        let unknown = [keys, roots].concat();
         if unknown.is_empty() {
             return Ok(());
         }

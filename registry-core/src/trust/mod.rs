@@ -24,7 +24,7 @@ use verifier::provenance::{TrustMaterial, TrustRoot};
 
 pub(crate) use assessment::TrustBasis;
 pub use attestations::{AttestationInfo, AttestationOrigin, TrustView};
-pub(crate) use bases::{attested_edges, project_attested};
+pub(crate) use bases::{DECLARED, attested_edges, project_attested};
 pub use dry_run::{DryRunItem, DryRunPage};
 pub use recheck::Recheck;
 pub use revocation::RevocationListInfo;

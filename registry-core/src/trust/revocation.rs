@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use sea_orm::{ActiveModelTrait, ConnectionTrait, EntityTrait, QueryOrder, Set};
+use sea_orm::{ActiveModelTrait, ConnectionTrait, EntityTrait, QueryOrder, QuerySelect, Set};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use verifier::provenance::revocation::{self, SignedRevocationList};
 
-use super::adopt::TrustState;
+use super::adopt::{TrustState, note};
 use crate::access::Caller;
 use crate::audit::{self, Event};
 use crate::database::{begin, now_ms, rfc3339};
@@ -41,10 +41,12 @@ impl Registry {
         connection: &impl ConnectionTrait,
     ) -> Result<Option<Arc<SignedRevocationList>>> {
         let newest = revocation_list::Entity::find().order_by_desc(revocation_list::Column::Number);
-        let Some(row) = newest.one(connection).await? else { return Ok(None) };
-        if let Some(list) = self.trust_cache.revocations(number(&row)) {
+        let number = newest.clone().select_only().column(revocation_list::Column::Number);
+        let Some(number) = number.into_tuple::<i64>().one(connection).await? else { return Ok(None) };
+        if let Some(list) = self.trust_cache.revocations(u64::try_from(number).unwrap_or_default()) {
             return Ok(Some(list));
         }
+        let Some(row) = newest.one(connection).await? else { return Ok(None) };
         let list = Arc::new(self.open_list(&row.bundle)?);
         self.trust_cache.keep_revocations(&list);
         Ok(Some(list))
@@ -91,7 +93,7 @@ impl Registry {
             .detail("entries", list.list().entries.len())
             .detail("withdrawn", withdrawn.len());
         audit::record(&txn, event).await?;
-        self.trust_changed(&txn, TrustState::Revocations).await?;
+        note(&txn, TrustState::Revocations, list.digest()).await?;
         txn.commit().await?;
         Ok(info(&list, &row, withdrawn))
     }
@@ -100,10 +102,6 @@ impl Registry {
         let keys = &self.settings.trust.revocation_keys;
         revocation::verify(bundle, keys).map_err(|error| Error::invalid("list", error.to_string()))
     }
-}
-
-fn number(row: &revocation_list::Model) -> u64 {
-    u64::try_from(row.number).unwrap_or_default()
 }
 
 fn info(list: &SignedRevocationList, row: &revocation_list::Model, withdrawn: Vec<String>) -> RevocationListInfo {

@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use sea_orm::{ActiveModelTrait, ConnectionTrait, EntityTrait, QueryOrder, QuerySelect, Set};
+use sea_orm::{ActiveModelTrait, ConnectionTrait, EntityTrait, FromQueryResult, QueryOrder, QuerySelect, Set};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
 use verifier::provenance::{TrustMaterial, TrustRoot};
 
-use super::adopt::TrustState;
+use super::adopt::{TrustState, note};
 use crate::access::Caller;
 use crate::audit::{self, Event};
 use crate::database::{begin, now_ms, rfc3339};
@@ -62,8 +62,14 @@ pub struct TrustRootInfo {
 impl Registry {
     /// Keys and roots in force.
     pub(crate) async fn trust_material(&self, connection: &impl ConnectionTrait) -> Result<Arc<TrustMaterial>> {
-        let newest = trust_root::Entity::find().order_by_desc(trust_root::Column::Id).limit(1).one(connection).await?;
-        let newest = newest.map(|row| row.id).unwrap_or_default();
+        let newest: Option<String> = trust_root::Entity::find()
+            .select_only()
+            .column(trust_root::Column::Id)
+            .order_by_desc(trust_root::Column::Id)
+            .into_tuple()
+            .one(connection)
+            .await?;
+        let newest = newest.unwrap_or_default();
         if let Some(material) = self.trust_cache.material(&newest) {
             return Ok(material);
         }
@@ -92,38 +98,57 @@ impl Registry {
         self.describe_roots(&self.db).await
     }
 
+    /// The documents are left where they are: this is asked with every decision.
     async fn describe_roots(&self, connection: &impl ConnectionTrait) -> Result<Vec<TrustRootInfo>> {
-        let rows = trust_root::Entity::find().order_by_asc(trust_root::Column::Id).all(connection).await?;
-        let mut found: BTreeMap<String, TrustRootInfo> = BTreeMap::new();
-        for root in &self.settings.trust.roots {
-            found.insert(root.name().to_owned(), self.info(root, None, 0));
-        }
-        for row in rows {
-            let versions = found.get(&row.name).map_or(0, |known| known.versions);
-            let root = root_of(&row)?;
-            found.insert(row.name.clone(), self.info(&root, Some(&row), versions + 1));
+        let configured = self.settings.trust.roots.iter();
+        let mut found: BTreeMap<String, TrustRootInfo> =
+            configured.map(|root| (root.name().to_owned(), self.configured(root))).collect();
+        let mut versions: BTreeMap<String, usize> = BTreeMap::new();
+        for row in imported(connection).await? {
+            let count = versions.entry(row.name.clone()).or_default();
+            *count += 1;
+            found.insert(row.name.clone(), self.imported(row, *count));
         }
         Ok(found.into_values().collect())
     }
 
-    fn info(&self, root: &TrustRoot, row: Option<&trust_root::Model>, versions: usize) -> TrustRootInfo {
-        let imported = row.map(|row| row.imported_at);
-        let inside = || root.newest().and_then(|time| time.parse::<Timestamp>().ok());
-        let as_of = imported.or_else(|| inside().map(Timestamp::as_millisecond));
-        let age_days = as_of.map(|since| (now_ms() - since).max(0) / DAY_MS);
+    fn configured(&self, root: &TrustRoot) -> TrustRootInfo {
+        let as_of = root.newest().and_then(|time| time.parse::<Timestamp>().ok()).map(Timestamp::as_millisecond);
+        let age_days = as_of.map(age_days);
         TrustRootInfo {
             name: root.name().to_owned(),
             kind: root.kind().as_str().to_owned(),
             sha256: root.digest().to_owned(),
-            imported_sha256: row.map(|row| row.imported_sha256.clone()),
+            imported_sha256: None,
             without_log: root.is_without_log(),
-            imported_at: imported.map(rfc3339),
-            imported_by: row.map(|row| row.imported_by.clone()),
+            imported_at: None,
+            imported_by: None,
             as_of: as_of.map(rfc3339),
             age_days,
-            aging: age_days.is_some_and(|age| age > i64::from(self.settings.trust.root_age_warning_days)),
-            versions: versions.max(1),
+            aging: self.is_aging(age_days),
+            versions: 1,
         }
+    }
+
+    fn imported(&self, row: RootRow, versions: usize) -> TrustRootInfo {
+        let (imported_at, age_days) = (rfc3339(row.imported_at), Some(age_days(row.imported_at)));
+        TrustRootInfo {
+            name: row.name,
+            kind: row.kind,
+            sha256: row.sha256,
+            imported_sha256: Some(row.imported_sha256),
+            without_log: row.without_log,
+            imported_at: Some(imported_at.clone()),
+            imported_by: Some(row.imported_by),
+            as_of: Some(imported_at),
+            age_days,
+            aging: self.is_aging(age_days),
+            versions,
+        }
+    }
+
+    fn is_aging(&self, age_days: Option<i64>) -> bool {
+        age_days.is_some_and(|age| age > i64::from(self.settings.trust.root_age_warning_days))
     }
 
     /// Takes a root whose digest an operator confirms. What older documents of the name held stays
@@ -153,17 +178,18 @@ impl Registry {
             imported_at: Set(now_ms()),
             imported_by: Set(caller.subject().to_owned()),
         };
-        let row = row.insert(&txn).await?;
+        row.insert(&txn).await?;
         let event = Event::new("trust.root_imported", caller.subject())
             .detail("root", new.name.as_str())
             .detail("sha256", root.digest())
             .detail("imported_sha256", received.as_str())
             .detail("replaced", new.replace);
         audit::record(&txn, event).await?;
-        self.trust_changed(&txn, TrustState::Material).await?;
+        let material = self.trust_material(&txn).await?;
+        note(&txn, TrustState::Material, &material.digest()).await?;
         txn.commit().await?;
-        let versions = self.trust_roots().await?.into_iter().find(|known| known.name == new.name);
-        Ok(self.info(&root, Some(&row), versions.map_or(1, |known| known.versions)))
+        let described = self.trust_roots().await?.into_iter().find(|known| known.name == new.name);
+        described.ok_or_else(|| Error::Internal("a trust root is stored and not found".into()))
     }
 
     fn merged(&self, new: &NewTrustRoot, before: Option<&trust_root::Model>) -> Result<TrustRoot> {
@@ -179,6 +205,30 @@ impl Registry {
         };
         Ok(if new.without_log { root.without_log() } else { root })
     }
+}
+
+/// An imported root without its document.
+#[derive(Debug, FromQueryResult)]
+struct RootRow {
+    name: String,
+    kind: String,
+    sha256: String,
+    imported_sha256: String,
+    without_log: bool,
+    imported_at: i64,
+    imported_by: String,
+}
+
+/// Every import, the oldest first.
+async fn imported(connection: &impl ConnectionTrait) -> Result<Vec<RootRow>> {
+    use trust_root::Column::{Id, ImportedAt, ImportedBy, ImportedSha256, Kind, Name, Sha256, WithoutLog};
+    let columns = [Name, Kind, Sha256, ImportedSha256, WithoutLog, ImportedAt, ImportedBy];
+    let query = trust_root::Entity::find().select_only().columns(columns).order_by_asc(Id);
+    Ok(query.into_model().all(connection).await?)
+}
+
+fn age_days(since: i64) -> i64 {
+    (now_ms() - since).max(0) / DAY_MS
 }
 
 /// The newest document of each name.

@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use sea_orm::{ActiveModelTrait, ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, QueryFilter, Set};
-use verifier::evidence::{Evidence, LicenseFacts, ProbeReport};
+use verifier::evidence::{LicenseFacts, ProbeReport};
 use verifier::license::propagation::Assessment;
 use verifier::provenance;
 use verifier::provenance::oms::SignedFile;
@@ -224,14 +224,11 @@ async fn stated<'a>(
     revision: &'a Revision,
     stages: &[StageView],
 ) -> Result<Stated<'a>> {
-    let inspected = stages.iter().find_map(|view| match &view.evidence {
-        Some(Evidence::Inspect(found)) => Some(found),
-        _ => None,
-    });
-    let is_weights =
-        |path: &str| inspected.is_some_and(|found| found.files.iter().any(|file| file.weights && file.path == path));
+    let inspected = stages.iter().find_map(|view| view.evidence.as_ref()?.as_inspection());
+    let files = inspected.into_iter().flat_map(|found| &found.files);
+    let weights: BTreeSet<&str> = files.filter(|file| file.weights).map(|file| file.path.as_str()).collect();
     let files = files_of(connection, &revision.id).await?;
-    let weights = files.into_iter().filter(|file| is_weights(&file.path)).collect();
+    let weights = files.into_iter().filter(|file| weights.contains(file.path.as_str())).collect();
     Ok(Stated { model, revision, name: model.name.to_string(), weights })
 }
 

@@ -14,5 +14,6 @@ mod verify;
 
 pub use super::key::{KeyError, SigningKey, TrustedKey};
 pub use error::OmsError;
+pub(super) use manifest::PREDICATE_TYPES;
 pub use sign::{SignError, SignedFile, sign, sign_without};
 pub use verify::{Files, SignatureCheck, verify};

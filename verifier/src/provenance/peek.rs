@@ -4,10 +4,9 @@ use serde::Deserialize;
 
 use super::bundle::Bundle;
 use super::envelope::EnvelopeError;
+use super::oms;
 use super::transparency::StatementEntry;
 
-/// Statements whose predicate is a list of files.
-const FILE_LISTS: [&str; 2] = ["https://model_signing/signature/v1.0", "https://model_signing/Digests/v0.1"];
 /// Longest URI of a predicate type, in bytes.
 const MAX_TYPE_BYTES: usize = 1024;
 
@@ -27,7 +26,7 @@ pub fn predicate_type(bundle: &[u8]) -> Result<Option<String>, EnvelopeError> {
     if named.is_empty() || named.len() > MAX_TYPE_BYTES {
         return Err(EnvelopeError::InvalidJson("the statement has no type of predicate".to_owned()));
     }
-    Ok(Some(named).filter(|named| !FILE_LISTS.contains(&named.as_str())))
+    Ok(Some(named).filter(|named| !oms::PREDICATE_TYPES.contains(&named.as_str())))
 }
 
 /// The entry of a bundle in a transparency log, with the DER public key that signed it.

@@ -22,7 +22,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
-pub use build::{BuildError, Revision};
+pub use build::{BuildError, Revision, resource_uri};
 pub use gate::{GateDecision, gate_decision};
 pub(super) use json::{JsonError, parse as parse_json};
 pub use license_review::{LicenseReview, ReviewerId, license_review};

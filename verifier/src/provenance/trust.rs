@@ -16,7 +16,7 @@ mod result;
 pub use assess::{Context, Receipt, assess};
 pub use document::{
     CheckModes, CoverageRule, Mode, Policy, Requirement, RequirementKind, SignerRule, TrustPolicy, TrustPolicyError,
-    Validity,
+    Validity, names_key,
 };
 pub use pattern::{IdentityPattern, ModelPattern, PatternError};
 pub use result::{Check, CheckKind, CheckOutcome, RequirementResult, TrustAssessment, TrustVerdict};

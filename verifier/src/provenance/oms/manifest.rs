@@ -17,6 +17,8 @@ pub(super) const STATEMENT_TYPE: &str = "https://in-toto.io/Statement/v1";
 pub(super) const PREDICATE_TYPE: &str = "https://model_signing/signature/v1.0";
 /// The predicate of signatures before v1.0, whose payload encoding had a mistake as well.
 const PREDICATE_TYPE_V02: &str = "https://model_signing/Digests/v0.1";
+/// Statements whose predicate is a list of files.
+pub(in crate::provenance) const PREDICATE_TYPES: [&str; 2] = [PREDICATE_TYPE, PREDICATE_TYPE_V02];
 
 /// One signed file.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -42,7 +42,7 @@ impl Revision<'_> {
 
     /// Where a statement says that the revision is.
     pub fn uri(&self) -> String {
-        format!("weighhouse://{}", self.name())
+        resource_uri(self.model, self.commit)
     }
 
     pub(super) fn statement(&self, predicate_type: &str, predicate: Value) -> Result<Statement, BuildError> {
@@ -51,6 +51,11 @@ impl Revision<'_> {
         let subject = std::iter::once(content).chain(files).collect();
         Ok(Statement::new(subject, predicate_type, predicate)?)
     }
+}
+
+/// Where statements say that a revision is, by its model's `namespace/name` and its commit.
+pub fn resource_uri(model: &str, commit: &str) -> String {
+    format!("weighhouse://{model}@{commit}")
 }
 
 /// RFC 3339 for milliseconds since 1970.

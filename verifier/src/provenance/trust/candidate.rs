@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use super::assess::Context;
 use super::conditions;
 use super::coverage;
-use super::document::{Mode, Policy, Requirement, SignerRule, Validity};
+use super::document::{Mode, Policy, Requirement, SignerRule, Validity, names_key};
 use super::result::{Check, CheckKind, CheckOutcome};
 use crate::evidence::{AttestationFacts, CertificateFacts, SignatureFacts, SignatureState};
 use crate::provenance::revocation::{NamedCrl, SignedRevocationList};
@@ -167,7 +167,8 @@ fn names(rule: &SignerRule, signature: &SignatureFacts) -> bool {
         SignerRule::Key { keys, .. } => {
             is_trusted
                 && signature.method == "key"
-                && (keys.is_empty() || keys.iter().any(|key| is_key(key, signature)))
+                && (keys.is_empty()
+                    || keys.iter().any(|key| names_key(key, signature.signer.as_deref(), signature.key.as_deref())))
         }
         SignerRule::Certificate { root, subject, identity, .. } => {
             let certificate =
@@ -188,13 +189,6 @@ fn names(rule: &SignerRule, signature: &SignatureFacts) -> bool {
                     && certificate.identity.as_ref().is_some_and(|found| identity.matches(found))
             })
         }
-    }
-}
-
-fn is_key(wanted: &str, signature: &SignatureFacts) -> bool {
-    match wanted.strip_prefix("sha256:") {
-        Some(digest) => signature.key.as_deref() == Some(digest),
-        None => signature.signer.as_deref() == Some(wanted),
     }
 }
 

@@ -162,6 +162,12 @@ pub enum SignerRule {
     },
 }
 
+/// Whether a policy's word for a key, `sha256:` and a digest or an operator's name, means the key with
+/// this name and this digest.
+pub fn names_key(wanted: &str, name: Option<&str>, digest: Option<&str>) -> bool {
+    wanted.strip_prefix("sha256:").map_or(name == Some(wanted), |wanted| digest == Some(wanted))
+}
+
 /// At which time a certificate must be valid.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
