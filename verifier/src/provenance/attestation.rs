@@ -12,6 +12,7 @@ use serde_json::Value;
 use super::envelope::{EnvelopeCheck, verify_envelope};
 use super::material::TrustMaterial;
 use super::statement::{self, PredicateError, ResourceDescriptor, Statement, StatementError};
+use super::words::listed;
 use crate::DigestedFile;
 use crate::evidence::{AttestationFacts, Finding, Severity, SignatureFacts, SignatureState, Subject};
 
@@ -107,12 +108,6 @@ fn subjects_in(statement: &Statement, content_digest: &str, files: &[DigestedFil
     found
 }
 
-fn listed(names: &[String]) -> String {
-    let more = names.len().saturating_sub(MAX_LISTED);
-    let rest = if more > 0 { format!(" and {more} more") } else { String::new() };
-    format!("{}{rest}", names[..names.len() - more].join(", "))
-}
-
 fn invalid_statement(error: &StatementError) -> Finding {
     let detail = format!("The attestation is not accepted: {error}.");
     let remedy = "remove the attestation, or have its issuer make it anew";
@@ -127,19 +122,20 @@ fn invalid_predicate(error: &PredicateError) -> Finding {
 
 fn subject_mismatch(subjects: &[ResourceDescriptor]) -> Finding {
     let names: Vec<String> = subjects.iter().map(ResourceDescriptor::label).collect();
-    let detail = format!("The attestation speaks of {}, and nothing of that is in this revision.", listed(&names));
+    let detail =
+        format!("The attestation speaks of {}, and nothing of that is in this revision.", listed(&names, MAX_LISTED));
     let remedy = "attach it to the revision that it speaks of";
     Finding::new("ATTESTATION_SUBJECT_MISMATCH", Severity::Medium, detail, remedy)
 }
 
 fn without_digest(names: &[String]) -> Finding {
-    let detail = format!("The attestation names a model without a SHA-256 digest: {}.", listed(names));
+    let detail = format!("The attestation names a model without a SHA-256 digest: {}.", listed(names, MAX_LISTED));
     let remedy = "have its issuer name the model by the SHA-256 of its content or of a weight file";
     Finding::new("ATTESTATION_BASE_WITHOUT_DIGEST", Severity::Low, detail, remedy)
 }
 
 fn without_relation(names: &[String]) -> Finding {
-    let detail = format!("The attestation names a base model, and not how it was used: {}.", listed(names));
+    let detail = format!("The attestation names a base model, and not how it was used: {}.", listed(names, MAX_LISTED));
     let remedy = "have its issuer use a known build type, or annotate the model with `urn:weighhouse:relation`";
     Finding::new("ATTESTATION_BASE_WITHOUT_RELATION", Severity::Info, detail, remedy)
 }

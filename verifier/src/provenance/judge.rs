@@ -8,6 +8,7 @@ use super::digests::DigestCache;
 use super::material::TrustMaterial;
 use super::oms::{self, SignatureCheck};
 use super::peek::predicate_type;
+use super::words::listed;
 use crate::DigestedFile;
 use crate::evidence::{
     AttestationFacts, Coverage, Finding, ProvenanceFacts, ProvenanceVerdict, SCHEMA_VERSION, Severity, SignatureFacts,
@@ -239,9 +240,6 @@ fn unsigned() -> Finding {
 }
 
 fn uncovered_files(code: &str, severity: Severity, paths: &[&str]) -> Finding {
-    let more = paths.len().saturating_sub(MAX_LISTED);
-    let listed = paths[..paths.len() - more].join(", ");
-    let rest = if more > 0 { format!(" and {more} more") } else { String::new() };
-    let detail = format!("The trusted signature does not cover {listed}{rest}.");
+    let detail = format!("The trusted signature does not cover {}.", listed(paths, MAX_LISTED));
     Finding::new(code, severity, detail, "have the publisher sign all files")
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::document::{CoverageRule, CoverageRules};
 use crate::evidence::{Coverage, ProvenanceFacts};
+use crate::provenance::words::listed;
 
 /// Longest list of paths in a sentence.
 const MAX_LISTED: usize = 10;
@@ -38,17 +39,11 @@ pub(super) fn gap(coverage: &Coverage, facts: &ProvenanceFacts, rules: CoverageR
         return None;
     };
     let missing: Vec<String> = unsigned.into_iter().chain(ignored).collect();
-    Some(Gap { code, detail: format!("The signature does not speak for {}.", listed(&missing)) })
+    Some(Gap { code, detail: format!("The signature does not speak for {}.", listed(&missing, MAX_LISTED)) })
 }
 
 /// What a signature that counts covers, in one sentence.
 pub(super) fn summary(coverage: &Coverage) -> String {
     let (signed, unsigned, ignored) = (coverage.signed.len(), coverage.unsigned.len(), coverage.ignored.len());
     format!("{signed} files are signed, {unsigned} are not, and the signer left {ignored} out.")
-}
-
-fn listed(paths: &[String]) -> String {
-    let more = paths.len().saturating_sub(MAX_LISTED);
-    let shown = paths[..paths.len() - more].join(", ");
-    if more > 0 { format!("{shown} and {more} more") } else { shown }
 }
