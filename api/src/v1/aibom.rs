@@ -58,8 +58,7 @@ pub(crate) async fn show(
     path: web::Path<RevisionPath>,
     query: web::Query<AibomParams>,
 ) -> Answer {
-    let model = state.registry.find_model(&caller, &path.name()?).await?;
-    let revision = state.registry.find_revision(&model, &path.revision).await?;
+    let (model, revision) = path.find(&state, &caller).await?;
     let location = format!("{}/models/{}", state.public_url, model.name);
     let subject = state.registry.aibom_subject(&caller, &model, &revision, location).await?;
     let mut response = HttpResponse::Ok();

@@ -60,8 +60,7 @@ pub(crate) async fn view(
     path: web::Path<RevisionPath>,
     query: web::Query<UseParams>,
 ) -> Answer {
-    let model = state.registry.find_model(&caller, &path.name()?).await?;
-    let revision = state.registry.find_revision(&model, &path.revision).await?;
+    let (model, revision) = path.find(&state, &caller).await?;
     let environment = query.environment.as_deref().unwrap_or_else(|| caller.environment());
     let stated: Result<Use, _> = query.r#use.as_deref().unwrap_or_default().parse();
     let stated = stated.map_err(|error| Error::invalid("use", error.to_string()))?;
@@ -94,8 +93,7 @@ pub(crate) async fn record(
     body: web::Json<MakeRecord>,
 ) -> Answer {
     let body = body.into_inner();
-    let model = state.registry.find_model(&caller, &path.name()?).await?;
-    let revision = state.registry.find_revision(&model, &path.revision).await?;
+    let (model, revision) = path.find(&state, &caller).await?;
     let new = NewLicenseRecord { body: body.body, expires_at: body.expires_in_days.map(end).transpose()? };
     let made = state.registry.add_license_record(&caller, &model, &revision, new).await?;
     Ok(HttpResponse::Created().json(made))

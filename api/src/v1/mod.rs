@@ -17,7 +17,7 @@ pub mod wire;
 
 use actix_web::http::Method;
 use actix_web::web;
-use registry_core::{ModelName, Role};
+use registry_core::{Caller, Error, ModelInfo, ModelName, Revision, Role};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
@@ -128,6 +128,19 @@ impl RevisionPath {
     pub(crate) fn name(&self) -> registry_core::Result<ModelName> {
         format!("{}/{}", self.namespace, self.name).parse()
     }
+
+    /// The model and its revision, where the caller may see them.
+    pub(crate) async fn find(&self, state: &Data, caller: &Caller) -> registry_core::Result<(ModelInfo, Revision)> {
+        let model = state.registry.find_model(caller, &self.name()?).await?;
+        let revision = state.registry.find_revision(&model, &self.revision).await?;
+        Ok((model, revision))
+    }
+}
+
+/// A body of at most `limit` bytes; `what` names it where it is larger.
+async fn read_body(body: web::Payload, what: &str, limit: usize) -> registry_core::Result<web::Bytes> {
+    let too_large = |_| Error::TooLarge { what: what.into(), limit: limit as u64 };
+    body.to_bytes_limited(limit).await.map_err(too_large)?.map_err(|_| Error::Interrupted(0))
 }
 
 type Data = web::Data<crate::server::State>;

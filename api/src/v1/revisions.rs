@@ -5,7 +5,7 @@ use actix_web::{HttpResponse, web};
 use super::wire::{
     AttachedSignature, CommitRequest, Committed, File, Page, PageQuery, Revision, RevisionDetail, StageStatus,
 };
-use super::{Data, ModelPath, RevisionPath};
+use super::{Data, ModelPath, RevisionPath, read_body};
 use crate::server::access::Actor;
 use crate::server::problem::{Answer, Problem};
 
@@ -55,8 +55,7 @@ pub(crate) async fn list(
     responses((status = 200, body = RevisionDetail), (status = 401, body = Problem), (status = 404, body = Problem),
         (status = 422, body = Problem)))]
 pub(crate) async fn show(state: Data, Actor(caller): Actor, path: web::Path<RevisionPath>) -> Answer {
-    let model = state.registry.find_model(&caller, &path.name()?).await?;
-    let revision = state.registry.find_revision(&model, &path.revision).await?;
+    let (model, revision) = path.find(&state, &caller).await?;
     let stages = state.registry.stages(&revision).await?;
     Ok(HttpResponse::Ok().json(RevisionDetail {
         settled: registry_core::is_settled(stages.iter().map(|view| view.state)),
@@ -80,12 +79,8 @@ pub(crate) async fn attach_signature(
     path: web::Path<RevisionPath>,
     body: web::Payload,
 ) -> Answer {
-    let model = state.registry.find_model(&caller, &path.name()?).await?;
-    let revision = state.registry.find_revision(&model, &path.revision).await?;
-    let limit = registry_core::MAX_SIGNATURE_BYTES;
-    let too_large = || registry_core::Error::TooLarge { what: "the signature".into(), limit: limit as u64 };
-    let bundle = body.to_bytes_limited(limit).await.map_err(|_| too_large())?;
-    let bundle = bundle.map_err(|_| registry_core::Error::Interrupted(0))?;
+    let (model, revision) = path.find(&state, &caller).await?;
+    let bundle = read_body(body, "the signature", registry_core::MAX_SIGNATURE_BYTES).await?;
     let digest = state.registry.attach_signature(&caller, &model, &revision, &bundle).await?;
     Ok(HttpResponse::Ok()
         .json(AttachedSignature { sha256: digest.to_string(), content_digest: revision.content_digest.to_string() }))

@@ -10,7 +10,7 @@ use verifier::number::optional_whole_number;
 use verifier::provenance::trust::TrustPolicy;
 
 use super::wire::AttachedSignature;
-use super::{Data, RevisionPath, syntax};
+use super::{Data, RevisionPath, read_body, syntax};
 use crate::server::access::Actor;
 use crate::server::problem::{Answer, Problem};
 
@@ -37,8 +37,7 @@ pub(crate) async fn view(
     path: web::Path<RevisionPath>,
     query: web::Query<EnvironmentParams>,
 ) -> Answer {
-    let model = state.registry.find_model(&caller, &path.name()?).await?;
-    let revision = state.registry.find_revision(&model, &path.revision).await?;
+    let (model, revision) = path.find(&state, &caller).await?;
     let environment = query.environment.as_deref().unwrap_or_else(|| caller.environment());
     Ok(HttpResponse::Ok().json(state.registry.trust_view(&model, &revision, environment).await?))
 }
@@ -84,8 +83,7 @@ pub(crate) async fn countersign(
     path: web::Path<RevisionPath>,
     query: web::Query<EnvironmentParams>,
 ) -> Answer {
-    let model = state.registry.find_model(&caller, &path.name()?).await?;
-    let revision = state.registry.find_revision(&model, &path.revision).await?;
+    let (model, revision) = path.find(&state, &caller).await?;
     let environment = query.environment.as_deref().unwrap_or_else(|| caller.environment());
     let digest = state.registry.countersign(&caller, &model, &revision, environment).await?;
     Ok(HttpResponse::Ok()
@@ -206,8 +204,6 @@ pub(crate) async fn revocations(state: Data, Actor(_caller): Actor) -> Answer {
         (status = 413, body = Problem), (status = 422, body = Problem)))]
 pub(crate) async fn import_revocations(state: Data, Actor(caller): Actor, body: web::Payload) -> Answer {
     caller.require_site_admin()?;
-    let too_large = || Error::TooLarge { what: "the revocation list".into(), limit: MAX_LIST_BYTES as u64 };
-    let list = body.to_bytes_limited(MAX_LIST_BYTES).await.map_err(|_| too_large())?;
-    let list = list.map_err(|_| Error::Interrupted(0))?;
+    let list = read_body(body, "the revocation list", MAX_LIST_BYTES).await?;
     Ok(HttpResponse::Created().json(state.registry.import_revocation_list(&caller, &list).await?))
 }
