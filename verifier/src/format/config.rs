@@ -2,18 +2,57 @@
 
 use serde_json::{Map, Value, json};
 
+use super::content::Content;
+use super::found::Found;
+use super::findings;
+use super::scan::read_bounded;
+use crate::evidence::{Finding, InspectionVerdict, Severity};
+
 /// Largest `config.json` that is parsed, in bytes; those of real models are below 64 KiB.
-pub(super) const MAX_CONFIG_BYTES: u64 = 1024 * 1024;
+const MAX_CONFIG_BYTES: u64 = 1024 * 1024;
+
+/// Adds the facts of a configuration.
+pub(super) fn scan(content: &Content<'_>, found: &mut Found) {
+    match read_bounded(content.source, MAX_CONFIG_BYTES) {
+        Ok(Some(bytes)) => match parse(&bytes) {
+            Ok(config) => take(config, found),
+            Err(reason) => findings::malformed(found, "CONFIG_INVALID", &reason),
+        },
+        Ok(None) => {
+            let size = content.source.size();
+            let detail = format!("the file has {size} bytes; at most {MAX_CONFIG_BYTES} are read");
+            findings::unscannable(found, "CONFIG_TOO_LARGE", &detail, "remove what does not belong into config.json");
+        }
+        Err(error) => findings::unreadable(found, &error),
+    }
+}
+
+fn take(config: Config, found: &mut Found) {
+    if config.remote_code {
+        found.add(InspectionVerdict::Suspicious, remote_code());
+    }
+    found.facts.clone_from(&config.metadata);
+    found.config = Some(config);
+}
+
+fn remote_code() -> Finding {
+    Finding::new(
+        "REMOTE_CODE",
+        Severity::Medium,
+        "Loading the model with `transformers` asks for Python code from this folder (`auto_map`).",
+        "review the code, or use an architecture that the library has built in",
+    )
+}
 
 /// The facts that inspection uses.
 #[derive(Debug, Default, PartialEq)]
-pub(super) struct Config {
+pub(crate) struct Config {
     /// `model_type`, such as `llama`.
-    pub(super) architecture: Option<String>,
-    pub(super) context_length: Option<u64>,
+    pub(crate) architecture: Option<String>,
+    pub(crate) context_length: Option<u64>,
     /// Whether loading the model asks for Python code from the folder.
-    pub(super) remote_code: bool,
-    pub(super) metadata: Map<String, Value>,
+    pub(crate) remote_code: bool,
+    pub(crate) metadata: Map<String, Value>,
 }
 
 /// Reads the facts, or says why the text is no configuration.

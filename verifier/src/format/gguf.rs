@@ -9,12 +9,14 @@
 
 mod error;
 mod reader;
+mod scan;
 mod tensor_type;
 mod value;
 
 use std::collections::HashSet;
 
 pub use error::GgufError;
+pub(super) use scan::scan;
 pub use tensor_type::TensorType;
 pub use value::{Array, Value};
 

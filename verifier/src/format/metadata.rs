@@ -8,7 +8,9 @@ use serde_json::{Map, Value as Json, json};
 use sha2::{Digest, Sha256};
 
 use super::gguf::{self, Array, Value};
+use super::found::Found;
 use super::safetensors;
+use crate::evidence::{Finding, InspectionVerdict, Severity};
 
 const MAX_ENTRIES: usize = 96;
 const MAX_TEXT_CHARS: usize = 512;
@@ -72,10 +74,19 @@ fn shorten(text: &str) -> String {
     }
 }
 
-/// Whether any text in `metadata` holds markup that a careless page would run.
-pub(super) fn holds_script(metadata: &Map<String, Json>) -> bool {
-    metadata.values().filter_map(Json::as_str).any(|text| {
+/// Markup in metadata runs in a careless page.
+pub(super) fn check_scripts(found: &mut Found) {
+    let holds_script = found.facts.values().filter_map(Json::as_str).any(|text| {
         let lower = text.to_ascii_lowercase();
         lower.contains("<script") || lower.contains("javascript:")
-    })
+    });
+    if holds_script {
+        let finding = Finding::new(
+            "SCRIPT_IN_METADATA",
+            Severity::Medium,
+            "The file's metadata holds a script for web pages.",
+            "write the file anew without that metadata",
+        );
+        found.add(InspectionVerdict::Suspicious, finding);
+    }
 }

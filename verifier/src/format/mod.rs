@@ -5,11 +5,18 @@
 //! release cannot read is reported as such and never as clean.
 
 mod config;
+mod content;
+mod findings;
+mod found;
 pub mod gguf;
 mod inspect;
 pub(crate) mod kind;
 mod metadata;
+mod precision;
 pub mod safetensors;
+mod scan;
+mod tensor;
 
 pub use inspect::{FileEntry, inspect};
 pub use kind::FileKind;
+pub use tensor::Tensor;

@@ -10,8 +10,10 @@
 
 mod error;
 mod json;
+mod scan;
 
 pub use error::SafetensorsError;
+pub(super) use scan::scan;
 
 use crate::read_at::ReadAt;
 
