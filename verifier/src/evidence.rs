@@ -184,8 +184,80 @@ pub struct Inspection {
     /// Longest context the model was trained for, in tokens.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub context_length: Option<u64>,
+    /// How the weights were packed (`gptq`, `awq`, `compressed-tensors`, `bitsandbytes`, …), as the
+    /// configuration names it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quantization_method: Option<String>,
+    /// Tensors, parameters and bytes by precision, the one of most parameters first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub precisions: Vec<Precision>,
+    /// Stored bytes of all tensors, scales and zero points included.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weight_bytes: Option<u64>,
+    /// What attention keeps for each token, where the files say so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache: Option<CacheLayout>,
     pub files: Vec<InspectedFile>,
     pub findings: Vec<Finding>,
+}
+
+/// One bar of a model's precision histogram.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Precision {
+    /// The format's own name (`Q4_K`, `BF16`), or method and width of packed weights (`GPTQ-4bit`).
+    pub name: String,
+    pub tensors: u64,
+    pub parameters: u64,
+    /// Stored bytes, without scales and zero points that are tensors of their own.
+    pub bytes: u64,
+}
+
+/// What attention keeps: elements of keys and values for each token of the context.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct CacheLayout {
+    /// In layers that see the whole context.
+    pub elements_per_token: u64,
+    /// In layers that see a sliding window only.
+    #[serde(default)]
+    pub windowed_elements_per_token: u64,
+    /// Length of that window in tokens.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub window: Option<u64>,
+}
+
+/// Memory that a model takes, in bytes. Engines add working buffers of their own, as a rule some
+/// hundred megabytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct MemoryEstimate {
+    /// Tokens of context the estimate is for.
+    pub context: u64,
+    /// The tensors as they are stored.
+    pub weights: u64,
+    /// Keys and values in 16 bits; none where the files do not say how much attention keeps.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache: Option<u64>,
+    pub total: u64,
+}
+
+impl Inspection {
+    /// What the model takes with a context of `tokens`; none where no weights could be read.
+    pub fn memory(&self, tokens: u64) -> Option<MemoryEstimate> {
+        let weights = self.weight_bytes?;
+        let cache = self.cache.map(|layout| layout.bytes(tokens));
+        Some(MemoryEstimate { context: tokens, weights, cache, total: weights.saturating_add(cache.unwrap_or(0)) })
+    }
+}
+
+impl CacheLayout {
+    /// Bytes of keys and values in 16 bits for `tokens` of context.
+    pub fn bytes(&self, tokens: u64) -> u64 {
+        const ELEMENT_BYTES: u64 = 2;
+        let in_window = self.window.map_or(tokens, |window| window.min(tokens));
+        self.elements_per_token
+            .saturating_mul(tokens)
+            .saturating_add(self.windowed_elements_per_token.saturating_mul(in_window))
+            .saturating_mul(ELEMENT_BYTES)
+    }
 }
 
 /// One file as its content, not its extension, describes it.

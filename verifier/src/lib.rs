@@ -13,6 +13,7 @@ pub mod number;
 pub mod policy;
 pub mod provenance;
 pub mod read_at;
+mod words;
 
 pub use digested_file::DigestedFile;
 pub use read_at::{FileReader, ReadAt};

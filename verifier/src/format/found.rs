@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
-use super::config::Config;
+use super::document::Document;
 use super::tensor::Tensor;
-use crate::evidence::{Finding, InspectionVerdict, Severity};
+use crate::evidence::{CacheLayout, Finding, InspectionVerdict, Severity};
 
 /// Findings kept for one file; a hostile file must not fill the evidence with them.
 const MAX_FINDINGS: usize = 64;
@@ -21,8 +21,8 @@ pub(crate) struct Found {
     pub(crate) facts: Map<String, Value>,
     /// What the file says about the model, where it holds weights that could be read.
     pub(crate) weights: Option<Weights>,
-    /// What a configuration says about the model.
-    pub(crate) config: Option<Config>,
+    /// What a document beside the weights says.
+    pub(crate) document: Option<Document>,
     findings: Vec<Finding>,
     /// Number of findings beyond [`MAX_FINDINGS`], by severity.
     omitted: BTreeMap<Severity, u64>,
@@ -36,9 +36,19 @@ pub(crate) struct Weights {
     pub(crate) architecture: Option<String>,
     /// Longest context the model was trained for, in tokens.
     pub(crate) context_length: Option<u64>,
-    /// Whether other files of the folder hold further parts of the same model.
-    pub(crate) is_part: bool,
+    pub(crate) cache: Option<CacheLayout>,
+    /// Which part of a split model the file says it is.
+    pub(crate) split: Option<Split>,
     pub(crate) tensors: Vec<Tensor>,
+}
+
+/// Part `index`, counted from 0, of `count`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Split {
+    pub(crate) index: u64,
+    pub(crate) count: u64,
+    /// Number of tensors in all parts together.
+    pub(crate) tensors: Option<u64>,
 }
 
 impl Found {
@@ -47,7 +57,7 @@ impl Found {
             verdict: InspectionVerdict::Ok,
             facts: Map::new(),
             weights: None,
-            config: None,
+            document: None,
             findings: Vec::new(),
             omitted: BTreeMap::new(),
             members: Vec::new(),
@@ -88,7 +98,8 @@ impl Found {
     }
 
     fn drop_least(&mut self) {
-        let least = (0..self.findings.len()).min_by_key(|index| (self.findings[*index].severity, std::cmp::Reverse(*index)));
+        let least =
+            (0..self.findings.len()).min_by_key(|index| (self.findings[*index].severity, std::cmp::Reverse(*index)));
         if let Some(index) = least {
             let dropped = self.findings.remove(index);
             *self.omitted.entry(dropped.severity).or_default() += 1;

@@ -1,11 +1,14 @@
 //! Judges a revision's files one by one and sums them up.
 
 use super::content::{Allowance, Content};
-use super::found::Found;
+use super::document::{Config, Document, NameDigest, QuantizationConfig, name_digest};
+use super::folder;
+use super::found::{Found, Split};
 use super::kind::FileKind;
+use super::lora::Lora;
 use super::precision::Precisions;
-use super::{config, findings, scan};
-use crate::evidence::{Finding, InspectedFile, Inspection, InspectionVerdict, SCHEMA_VERSION};
+use super::{findings, scan};
+use crate::evidence::{CacheLayout, Finding, InspectedFile, Inspection, InspectionVerdict, SCHEMA_VERSION};
 use crate::read_at::ReadAt;
 
 /// One file of a revision.
@@ -18,55 +21,94 @@ pub struct FileEntry<'a> {
 
 /// Says what `files` are, in their order. Reads headers and small texts, never weights.
 pub fn inspect(files: &[FileEntry<'_>]) -> Inspection {
-    let observations: Vec<Observation> = files.iter().map(Observation::of).collect();
-    let weights = main_weights(&observations);
-    let precisions = Precisions::sum(weights.iter().map(|part| &part.precisions));
-    let config = observations.iter().find_map(|observation| observation.config.as_ref());
+    let quantization = quantization(files);
+    let mut observations: Vec<Observation> =
+        files.iter().map(|entry| Observation::of(entry, quantization.as_ref())).collect();
+    folder::check(&mut observations);
+    let parts = folder::model_parts(&observations);
+    let precisions = Precisions::sum(parts.iter().map(|part| &part.precisions));
+    let config = main_config(&observations);
     let verdict = observations.iter().map(|observation| observation.file.verdict).max();
     Inspection {
         schema_version: SCHEMA_VERSION,
         verdict: verdict.unwrap_or(InspectionVerdict::Ok),
-        format: main_format(&observations).map(|kind| kind.name().to_owned()),
-        architecture: weights
+        format: folder::main_format(&observations).map(|kind| kind.name().to_owned()),
+        architecture: parts
             .iter()
-            .find_map(|weights| weights.architecture.clone())
+            .find_map(|part| part.architecture.clone())
+            .or_else(|| pipeline_class(&observations))
             .or_else(|| config?.architecture.clone()),
-        parameters: (!weights.is_empty()).then(|| precisions.parameters()),
+        parameters: (!parts.is_empty()).then(|| precisions.parameters()),
         quantization: precisions.dominant().map(str::to_owned),
         bits_per_weight: precisions.bits_per_weight(),
-        context_length: weights.iter().find_map(|weights| weights.context_length).or_else(|| config?.context_length),
+        context_length: parts.iter().find_map(|part| part.context_length).or_else(|| config?.context_length),
+        quantization_method: quantization.and_then(|config| config.method),
+        precisions: precisions.histogram(),
+        weight_bytes: (!parts.is_empty()).then(|| precisions.bytes()),
+        cache: parts.iter().find_map(|part| part.cache).or_else(|| config?.cache),
         findings: observations.iter().flat_map(|observation| observation.findings.iter().cloned()).collect(),
         files: observations.into_iter().map(|observation| observation.file).collect(),
     }
 }
 
+/// How the configurations say that weights were packed; known before any weights are counted.
+fn quantization(files: &[FileEntry<'_>]) -> Option<QuantizationConfig> {
+    let mut found: Option<QuantizationConfig> = None;
+    for entry in files.iter().filter(|entry| super::document::is_known(entry.path)) {
+        let told = match Observation::of(entry, None).document {
+            Some(Document::Config(config)) => config.quantization,
+            Some(Document::Quantization(config)) => Some(config),
+            _ => None,
+        };
+        found = found.filter(|config| config.bits.is_some()).or(told);
+    }
+    found
+}
+
+/// The configuration nearest to the top.
+fn main_config(observations: &[Observation]) -> Option<&Config> {
+    let configs = observations.iter().filter_map(|observation| match &observation.document {
+        Some(Document::Config(config)) => Some(config),
+        _ => None,
+    });
+    configs.min_by_key(|config| config.folder.len())
+}
+
+fn pipeline_class(observations: &[Observation]) -> Option<String> {
+    observations.iter().find_map(|observation| match &observation.document {
+        Some(Document::Pipeline(pipeline)) => pipeline.class.clone(),
+        _ => None,
+    })
+}
+
 /// Everything one file contributes.
-struct Observation {
-    kind: FileKind,
-    file: InspectedFile,
-    findings: Vec<Finding>,
-    weights: Option<ModelPart>,
-    config: Option<config::Config>,
+pub(super) struct Observation {
+    pub(super) kind: FileKind,
+    pub(super) file: InspectedFile,
+    pub(super) findings: Vec<Finding>,
+    pub(super) weights: Option<ModelPart>,
+    pub(super) document: Option<Document>,
 }
 
 /// What a readable weight file contributes to the model.
-struct ModelPart {
-    path: String,
-    size: u64,
-    architecture: Option<String>,
-    context_length: Option<u64>,
-    is_part: bool,
-    precisions: Precisions,
+pub(super) struct ModelPart {
+    pub(super) architecture: Option<String>,
+    pub(super) context_length: Option<u64>,
+    pub(super) cache: Option<CacheLayout>,
+    pub(super) split: Option<Split>,
+    pub(super) precisions: Precisions,
+    pub(super) lora: Option<Lora>,
+    /// Sorted digests of the tensors' names.
+    pub(super) names: Vec<NameDigest>,
 }
 
 impl Observation {
-    fn of(entry: &FileEntry<'_>) -> Self {
+    fn of(entry: &FileEntry<'_>, quantization: Option<&QuantizationConfig>) -> Self {
         let mut found = Found::new();
         let kind = match scan::recognize(entry.path, entry.source) {
             Ok(kind) => {
                 let allowance = Allowance::new();
-                let content =
-                    Content { path: entry.path, kind, source: entry.source, allowance: &allowance, depth: 0 };
+                let content = Content { path: entry.path, kind, source: entry.source, allowance: &allowance, depth: 0 };
                 scan::scan(&content, &mut found);
                 kind
             }
@@ -75,62 +117,43 @@ impl Observation {
                 FileKind::Unknown
             }
         };
-        Self::new(entry, kind, found)
+        Self::new(entry, kind, found, quantization)
     }
 
-    fn new(entry: &FileEntry<'_>, kind: FileKind, mut found: Found) -> Self {
-        let precisions = found.weights.as_ref().map(|weights| Precisions::of(&weights.tensors));
+    fn new(entry: &FileEntry<'_>, kind: FileKind, mut found: Found, quantization: Option<&QuantizationConfig>) -> Self {
+        let tensor_count = found.weights.as_ref().map(|weights| weights.tensors.len() as u64);
+        let weights = found.weights.take().map(|weights| {
+            let mut names: Vec<NameDigest> = weights.tensors.iter().map(|tensor| name_digest(&tensor.name)).collect();
+            names.sort_unstable();
+            ModelPart {
+                lora: Lora::of(&weights.tensors),
+                precisions: Precisions::of(&weights.tensors, quantization),
+                architecture: weights.architecture,
+                context_length: weights.context_length,
+                cache: weights.cache,
+                split: weights.split,
+                names,
+            }
+        });
         let file = InspectedFile {
             path: entry.path.to_owned(),
             size: entry.source.size(),
             format: kind.name().to_owned(),
             verdict: found.verdict,
             weights: kind.holds_weights(),
-            parameters: precisions.as_ref().map(Precisions::parameters),
-            tensor_count: found.weights.as_ref().map(|weights| weights.tensors.len() as u64),
-            quantization: precisions.as_ref().and_then(Precisions::dominant).map(str::to_owned),
+            parameters: weights.as_ref().map(|part| part.precisions.parameters()),
+            tensor_count,
+            quantization: weights.as_ref().and_then(|part| part.precisions.dominant()).map(str::to_owned),
             metadata: std::mem::take(&mut found.facts),
         };
-        let weights = found.weights.take().zip(precisions).map(|(weights, precisions)| ModelPart {
-            path: file.path.clone(),
-            size: file.size,
-            architecture: weights.architecture,
-            context_length: weights.context_length,
-            is_part: weights.is_part,
-            precisions,
-        });
-        let config = found.config.take();
-        let mut findings = found.into_findings();
-        for finding in &mut findings {
-            finding.path = Some(file.path.clone());
-        }
-        Self { kind, file, findings, weights, config }
+        let document = found.document.take();
+        let findings = found.into_findings().into_iter().map(|finding| finding.at(&file.path)).collect();
+        Self { kind, file, findings, weights, document }
+    }
+
+    /// Takes a finding that only shows beside other files.
+    pub(super) fn add(&mut self, verdict: InspectionVerdict, finding: Finding) {
+        self.file.verdict = self.file.verdict.max(verdict);
+        self.findings.push(finding.at(&self.file.path));
     }
 }
-
-/// The format of the largest weight files; a readable one wins over one that is not.
-fn main_format(observations: &[Observation]) -> Option<FileKind> {
-    let of_weights = || observations.iter().filter(|observation| observation.file.weights);
-    let largest = |candidate: &&Observation| (candidate.weights.is_some(), candidate.file.size);
-    of_weights().max_by_key(largest).map(|observation| observation.kind)
-}
-
-/// The files that together are the model: every file of the main format, or the one with the
-/// most parameters where a folder holds alternatives (one GGUF file for each quantization).
-fn main_weights(observations: &[Observation]) -> Vec<&ModelPart> {
-    let main = main_format(observations);
-    let candidates: Vec<&ModelPart> = observations
-        .iter()
-        .filter(|observation| Some(observation.kind) == main)
-        .filter_map(|observation| observation.weights.as_ref())
-        .collect();
-    if candidates.iter().all(|weights| weights.is_part) {
-        return candidates;
-    }
-    candidates
-        .into_iter()
-        .max_by(|a, b| (a.precisions.parameters(), a.size, &b.path).cmp(&(b.precisions.parameters(), b.size, &a.path)))
-        .into_iter()
-        .collect()
-}
-

@@ -7,8 +7,8 @@
 use serde_json::{Map, Value as Json, json};
 use sha2::{Digest, Sha256};
 
-use super::gguf::{self, Array, Value};
 use super::found::Found;
+use super::gguf::{self, Array, Value};
 use super::safetensors;
 use crate::evidence::{Finding, InspectionVerdict, Severity};
 

@@ -4,14 +4,19 @@
 //! recognized by its bytes, weights are read by strict readers of our own, and what this
 //! release cannot read is reported as such and never as clean.
 
-mod config;
 mod content;
+mod corruption;
+mod document;
 mod findings;
+mod folder;
 mod found;
 pub mod gguf;
 mod inspect;
+mod json;
 pub(crate) mod kind;
+mod lora;
 mod metadata;
+mod packing;
 mod precision;
 pub mod safetensors;
 mod scan;

@@ -5,7 +5,7 @@ use std::io;
 use super::content::Content;
 use super::found::Found;
 use super::kind::{self, FileKind, PREFIX_BYTES, Support};
-use super::{config, findings, gguf, safetensors};
+use super::{corruption, document, findings, gguf, safetensors};
 use crate::evidence::{Finding, InspectionVerdict, Severity};
 use crate::read_at::ReadAt;
 
@@ -14,13 +14,30 @@ pub(crate) fn scan(content: &Content<'_>, found: &mut Found) {
     match content.kind {
         FileKind::Gguf => gguf::scan(content, found),
         FileKind::Safetensors => safetensors::scan(content, found),
-        FileKind::Json if kind::file_name(content.path) == "config.json" => config::scan(content, found),
+        FileKind::Json if document::is_known(content.path) => document::scan(content, found),
         FileKind::LfsPointer => found.add(InspectionVerdict::Malformed, lfs_pointer()),
         FileKind::Executable => found.add(InspectionVerdict::Suspicious, executable()),
         FileKind::Unknown => found.add(InspectionVerdict::Unsupported, unknown()),
+        FileKind::Text => check_program_text(content, found),
         kind => not_scanned(kind, found),
     }
     check_name(content, found);
+    if found.verdict == InspectionVerdict::Malformed && content.depth == 0 {
+        corruption::check(content, found);
+    }
+}
+
+/// Program text beside weights is nobody's danger until somebody runs it, and was not judged.
+fn check_program_text(content: &Content<'_>, found: &mut Found) {
+    const EXTENSIONS: [&str; 8] = ["py", "sh", "bash", "js", "ps1", "bat", "rb", "pl"];
+    if content.depth > 0 || !EXTENSIONS.contains(&kind::extension(content.path).as_str()) {
+        return;
+    }
+    if content.path.split('/').rev().nth(1) == Some("custom_generate") {
+        found.add(InspectionVerdict::Suspicious, document::remote_code(&[content.path.to_owned()]));
+    } else {
+        found.add(InspectionVerdict::Ok, program_text());
+    }
 }
 
 /// The kind of `source` by its first bytes, the name deciding only where bytes cannot.
@@ -65,10 +82,29 @@ fn check_name(content: &Content<'_>, found: &mut Found) {
         _ => true,
     };
     if !keeps_promise {
-        let detail = format!("The name ends in .{extension}, and the content is {}.", kind.name());
+        let is_page = kind == FileKind::Text && is_web_page(content.source);
+        let what =
+            if is_page { "a web page, such as an error that was saved in place of the file" } else { kind.name() };
+        let detail = format!("The name ends in .{extension}, and the content is {what}.");
         let finding = Finding::new("EXTENSION_MISMATCH", Severity::High, detail, "rename or remove the file");
         found.add(InspectionVerdict::Malformed, finding);
     }
+}
+
+fn is_web_page(source: &dyn ReadAt) -> bool {
+    let mut start = [0; 64];
+    let length = source.read_at(0, &mut start).unwrap_or(0);
+    let start = start[..length].trim_ascii_start().to_ascii_lowercase();
+    start.starts_with(b"<!doctype html") || start.starts_with(b"<html")
+}
+
+fn program_text() -> Finding {
+    Finding::new(
+        "PROGRAM_TEXT",
+        Severity::Info,
+        "The file is a program's text, which was not judged.",
+        "read it before you run it",
+    )
 }
 
 fn lfs_pointer() -> Finding {

@@ -12,9 +12,9 @@ use serde_json::Value;
 use super::envelope::{EnvelopeCheck, verify_envelope};
 use super::material::TrustMaterial;
 use super::statement::{self, PredicateError, ResourceDescriptor, Statement, StatementError};
-use super::words::listed;
 use crate::DigestedFile;
 use crate::evidence::{AttestationFacts, Finding, Severity, SignatureFacts, SignatureState, Subject};
+use crate::words::listed;
 
 /// Largest predicate that is kept in evidence, in bytes of JSON.
 const MAX_PREDICATE_BYTES: usize = 64 * 1024;

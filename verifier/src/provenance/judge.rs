@@ -8,7 +8,6 @@ use super::digests::DigestCache;
 use super::material::TrustMaterial;
 use super::oms::{self, SignatureCheck};
 use super::peek::predicate_type;
-use super::words::listed;
 use crate::DigestedFile;
 use crate::evidence::{
     AttestationFacts, Coverage, Finding, ProvenanceFacts, ProvenanceVerdict, SCHEMA_VERSION, Severity, SignatureFacts,
@@ -17,6 +16,7 @@ use crate::evidence::{
 use crate::format::FileKind;
 use crate::format::kind;
 use crate::read_at::ReadAt;
+use crate::words::listed;
 
 /// Largest signature file that is read, in bytes.
 const MAX_SIGNATURE_BYTES: u64 = 16 * 1024 * 1024;

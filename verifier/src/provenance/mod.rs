@@ -18,7 +18,6 @@ pub mod sigstore;
 pub mod statement;
 pub mod transparency;
 pub mod trust;
-mod words;
 
 pub use certificate::CertificateError;
 pub use digests::{DigestCache, DigestScheme, FileDigests, HashAlgorithm};

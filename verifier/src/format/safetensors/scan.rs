@@ -12,7 +12,7 @@ pub(crate) fn scan(content: &Content<'_>, found: &mut Found) {
             found.facts = metadata::of_safetensors(&header);
             metadata::check_scripts(found);
             let tensors = header.tensors.into_iter().map(tensor).collect();
-            found.weights = Some(Weights { is_part: true, tensors, ..Weights::default() });
+            found.weights = Some(Weights { tensors, ..Weights::default() });
         }
         Err(Error::Io(error)) => findings::unreadable(found, &error),
         Err(error @ (Error::HeaderTooLarge { .. } | Error::HeaderTooComplex)) => {

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::document::{CoverageRule, CoverageRules};
 use crate::evidence::{Coverage, ProvenanceFacts};
-use crate::provenance::words::listed;
+use crate::words::listed;
 
 /// Longest list of paths in a sentence.
 const MAX_LISTED: usize = 10;

@@ -1,7 +1,7 @@
-//! Words that findings and checks of provenance share.
+//! Words that findings share.
 
 /// The first `most` names, and how many more there are.
-pub(super) fn listed<S: AsRef<str>>(names: &[S], most: usize) -> String {
+pub(crate) fn listed<S: AsRef<str>>(names: &[S], most: usize) -> String {
     let (shown, more) = names.split_at(names.len().min(most));
     let shown: Vec<&str> = shown.iter().map(AsRef::as_ref).collect();
     let shown = shown.join(", ");
