@@ -23,6 +23,7 @@ impl MigratorTrait for Migrator {
             Box::new(Step { name: "m0006_license", up: include_str!("m0006_license.sql") }),
             Box::new(Step { name: "m0007_log", up: include_str!("m0007_log.sql") }),
             Box::new(Step { name: "m0008_provenance", up: include_str!("m0008_provenance.sql") }),
+            Box::new(Step { name: "m0009_weights", up: include_str!("m0009_weights.sql") }),
         ]
     }
 }

@@ -73,6 +73,7 @@ impl Registry {
             },
             license_conclusion: None,
             trust_assessment: None,
+            weights_assessment: None,
             license_assessment: Some(self.assess_alone(environment, &facts, &complete)?),
             waivers: Vec::new(),
             advisories: Vec::new(),

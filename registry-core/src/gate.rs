@@ -10,7 +10,7 @@ use sea_orm::{ActiveModelTrait, DatabaseTransaction, EntityTrait, Set};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
-use verifier::evidence::{Stage, Status};
+use verifier::evidence::{Stage, Status, WeightsAssessment};
 use verifier::license::propagation::Assessment;
 use verifier::license::record::Conclusion;
 use verifier::policy::{
@@ -115,6 +115,7 @@ struct Known {
     stages: Vec<StageView>,
     basis: Basis,
     trust: Option<TrustBasis>,
+    weights: Option<WeightsAssessment>,
 }
 
 impl Registry {
@@ -257,7 +258,8 @@ impl Registry {
         let stages = self.stages_in(txn, revision).await?;
         let basis = self.basis_of(txn, model, revision, &stages).await?;
         let trust = self.trust_basis(txn, revision, &stages).await?;
-        Ok(Known { stages, basis, trust })
+        let weights = self.weights_assessment_in(txn, model, revision).await?;
+        Ok(Known { stages, basis, trust, weights })
     }
 
     async fn evaluate(
@@ -293,6 +295,7 @@ impl Registry {
             license_conclusion: judged.standing.conclusion,
             license_assessment: Some(judged.assessment),
             trust_assessment: trusted,
+            weights_assessment: known.weights.clone(),
             waivers: Vec::new(),
             advisories: Vec::new(),
         };

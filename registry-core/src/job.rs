@@ -41,6 +41,8 @@ pub enum Work {
     Stage { revision: String, stage: verifier::evidence::Stage },
     /// Decide anew about a content digest in a model, in every environment.
     Decide { revision: String },
+    /// List and compare the tensors of a revision's weights.
+    Weights { revision: String },
     /// Have revisions judged or decided anew that trust has changed for, from one id on.
     Recheck { what: Recheck, after: Option<String> },
 }
@@ -50,6 +52,7 @@ impl Work {
         match self {
             Self::Stage { stage, .. } => stage.as_str(),
             Self::Decide { .. } => "decide",
+            Self::Weights { .. } => "weights",
             Self::Recheck { .. } => "recheck",
         }
     }
@@ -58,6 +61,7 @@ impl Work {
         match self {
             Self::Stage { revision, stage } => format!("{}:{revision}", stage.as_str()),
             Self::Decide { revision } => format!("decide:{revision}"),
+            Self::Weights { revision } => format!("weights:{revision}"),
             Self::Recheck { what, after } => format!("recheck:{}:{}", what.as_str(), after.as_deref().unwrap_or("")),
         }
     }
@@ -319,7 +323,7 @@ fn shortened(reason: &str) -> String {
 
 fn job_info(row: job::Model) -> Result<JobInfo> {
     let revision = match serde_json::from_str(&row.payload)? {
-        Work::Stage { revision, .. } | Work::Decide { revision } => Some(revision),
+        Work::Stage { revision, .. } | Work::Decide { revision } | Work::Weights { revision } => Some(revision),
         Work::Recheck { after, .. } => after,
     };
     Ok(JobInfo {

@@ -25,6 +25,7 @@ mod registry;
 mod report;
 mod revision;
 mod trust;
+mod weights;
 
 pub use access::{Caller, EVERY_NAMESPACE, IdempotencyKey, IssuedToken, Member, NewToken, Role, TokenInfo, Visibility};
 pub use audit::{Access, AuditEntry, AuditReport, Checkpoint, Problem};
@@ -58,3 +59,4 @@ pub use trust::{
     AttestationInfo, AttestationOrigin, DryRunItem, DryRunPage, NewTrustRoot, Recheck, RevocationListInfo,
     TrustRootInfo, TrustSettings, TrustView,
 };
+pub use weights::{TensorQuery, TensorRow};

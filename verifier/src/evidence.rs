@@ -5,6 +5,7 @@
 //! carries `schema_version`.
 
 mod provenance;
+mod weights;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -16,6 +17,8 @@ pub use provenance::{
     AttestationFacts, AttestedBase, CertificateFacts, Coverage, LogPosition, ProvenanceFacts, ProvenanceVerdict,
     SignatureFacts, SignatureState, Subject, TimeEvidence, TimeSource,
 };
+
+pub use weights::{SharedWeights, WeightsAssessment};
 
 /// Version written into every evidence document of this release.
 pub const SCHEMA_VERSION: u32 = 1;
@@ -271,6 +274,9 @@ pub struct InspectedFile {
     pub verdict: InspectionVerdict,
     /// Whether the file holds model parameters.
     pub weights: bool,
+    /// Whether the numbers of the whole model include this file; alternatives are not added up.
+    #[serde(default)]
+    pub counted: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parameters: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -36,6 +36,7 @@ fn input(environment: &str) -> PolicyInput {
         },
         license_conclusion: None,
         trust_assessment: None,
+        weights_assessment: None,
         license_assessment: Some(assessment("Apache-2.0", &Use::default())),
         waivers: vec![],
         advisories: vec![],

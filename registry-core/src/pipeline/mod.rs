@@ -30,6 +30,7 @@ use crate::model::{ModelInfo, lock_model};
 use crate::registry::Registry;
 use crate::revision::Revision;
 use crate::trust;
+use crate::weights;
 
 /// Largest signature bundle, in bytes.
 pub const MAX_SIGNATURE_BYTES: usize = 4 << 20;
@@ -187,7 +188,10 @@ impl Registry {
         select(&txn, revision, key).await?;
         catalog::show_evidence(&txn, revision, &recorded).await?;
         match &recorded {
-            Evidence::Inspect(_) => start_dependents(&txn, revision).await?,
+            Evidence::Inspect(inspection) => {
+                start_dependents(&txn, revision).await?;
+                weights::enqueue_reading(&txn, revision, inspection).await?;
+            }
             Evidence::License(facts) => {
                 license::project_edges(&txn, revision, facts).await?;
                 license::redecide_descendants(&txn, &model, None).await?;
@@ -305,7 +309,7 @@ pub(crate) async fn mark_dead(txn: &DatabaseTransaction, work: &Work) -> Result<
 async fn mark(txn: &DatabaseTransaction, work: &Work, state: StageState) -> Result<()> {
     match work {
         Work::Stage { revision, stage } => set_state(txn, revision, *stage, state).await,
-        Work::Decide { .. } | Work::Recheck { .. } => Ok(()),
+        Work::Decide { .. } | Work::Weights { .. } | Work::Recheck { .. } => Ok(()),
     }
 }
 

@@ -18,7 +18,7 @@ use crate::registry::Registry;
 use crate::revision::{Revision, files_of, revision_by_id};
 
 /// Versions of the stages' code: raised whenever their conclusions may change.
-const INSPECT_VERSION: &str = "inspect-1";
+const INSPECT_VERSION: &str = "inspect-2";
 const LICENSE_VERSION: &str = "license-2";
 const PROVENANCE_VERSION: &str = "provenance-2";
 
@@ -39,6 +39,10 @@ impl Registry {
         let (revision, stage) = match &lease.work {
             Work::Decide { revision } => {
                 self.run_decide(lease, revision).await?;
+                return Ok(JobOutcome::Done);
+            }
+            Work::Weights { revision } => {
+                self.run_weights(lease, revision).await?;
                 return Ok(JobOutcome::Done);
             }
             Work::Recheck { what, after } => {

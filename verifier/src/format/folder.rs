@@ -165,27 +165,52 @@ pub(super) fn main_format(observations: &[Observation]) -> Option<FileKind> {
     of_weights().max_by_key(largest).map(|observation| observation.kind)
 }
 
-/// The files that together are the model.
+/// Marks the files that together are the model.
 ///
 /// A folder often holds alternatives: one GGUF file for each quantization, a second copy of the
 /// weights for another loader, halved precisions. Files that differ in the number of their part
 /// alone belong together; of several such groups the one with the most parameters is the model.
 /// A pipeline is the sum of its components.
-pub(super) fn model_parts(observations: &[Observation]) -> Vec<&ModelPart> {
+pub(super) fn mark_counted(observations: &mut [Observation]) {
     let main = main_format(observations);
-    let mut groups: BTreeMap<(&str, String), Vec<&ModelPart>> = BTreeMap::new();
-    for observation in observations.iter().filter(|observation| Some(observation.kind) == main) {
-        if let Some(part) = &observation.weights {
+    let mut groups = Groups::new();
+    for (position, observation) in observations.iter().enumerate() {
+        if let Some(part) = observation.weights.as_ref().filter(|_| Some(observation.kind) == main) {
             let path = &observation.file.path;
-            groups.entry((folder_of(path), stem(path))).or_default().push(part);
+            groups.entry((folder_of(path).to_owned(), stem(path))).or_default().add(position, part);
         }
     }
-    match pipeline(observations) {
-        Some((folder, pipeline)) => {
-            pipeline.components.iter().flat_map(|name| component(&groups, folder, name)).collect()
-        }
-        None => largest(groups.values()),
+    for position in counted(observations, &groups) {
+        observations[position].file.counted = true;
     }
+}
+
+/// Groups of files by folder and stem.
+type Groups = BTreeMap<(String, String), Group>;
+
+/// Files that belong together.
+#[derive(Default)]
+struct Group {
+    positions: Vec<usize>,
+    parameters: u64,
+    bytes: u64,
+}
+
+impl Group {
+    fn add(&mut self, position: usize, part: &ModelPart) {
+        self.positions.push(position);
+        self.parameters = self.parameters.saturating_add(part.precisions.parameters());
+        self.bytes = self.bytes.saturating_add(part.precisions.bytes());
+    }
+}
+
+fn counted(observations: &[Observation], groups: &Groups) -> Vec<usize> {
+    let Some((folder, pipeline)) = pipeline(observations) else { return largest(groups.values()) };
+    let component = |name: &String| {
+        let path = if folder.is_empty() { name.clone() } else { format!("{folder}/{name}") };
+        largest(groups.iter().filter(|((folder, _), _)| *folder == path).map(|(_, group)| group))
+    };
+    pipeline.components.iter().flat_map(component).collect()
 }
 
 fn pipeline(observations: &[Observation]) -> Option<(&str, &Pipeline)> {
@@ -195,29 +220,15 @@ fn pipeline(observations: &[Observation]) -> Option<(&str, &Pipeline)> {
     })
 }
 
-fn component<'a>(
-    groups: &BTreeMap<(&str, String), Vec<&'a ModelPart>>,
-    folder: &str,
-    name: &str,
-) -> Vec<&'a ModelPart> {
-    let path = if folder.is_empty() { name.to_owned() } else { format!("{folder}/{name}") };
-    largest(groups.iter().filter(|((folder, _), _)| *folder == path).map(|(_, parts)| parts))
-}
-
 /// The group with the most parameters; the first by name where several have as many.
-fn largest<'a, 'p: 'a>(groups: impl Iterator<Item = &'a Vec<&'p ModelPart>>) -> Vec<&'p ModelPart> {
-    let parameters =
-        |parts: &[&ModelPart]| parts.iter().fold(0_u64, |sum, part| sum.saturating_add(part.precisions.parameters()));
-    let bytes =
-        |parts: &[&ModelPart]| parts.iter().fold(0_u64, |sum, part| sum.saturating_add(part.precisions.bytes()));
-    let mut best: Option<&Vec<&ModelPart>> = None;
+fn largest<'g>(groups: impl Iterator<Item = &'g Group>) -> Vec<usize> {
+    let mut best: Option<&Group> = None;
     for group in groups {
-        let size = |parts: &[&ModelPart]| (parameters(parts), bytes(parts));
-        if best.is_none_or(|best| size(group) > size(best)) {
+        if best.is_none_or(|best| (group.parameters, group.bytes) > (best.parameters, best.bytes)) {
             best = Some(group);
         }
     }
-    best.cloned().unwrap_or_default()
+    best.map(|group| group.positions.clone()).unwrap_or_default()
 }
 
 fn folder_of(path: &str) -> &str {

@@ -25,7 +25,9 @@ pub fn inspect(files: &[FileEntry<'_>]) -> Inspection {
     let mut observations: Vec<Observation> =
         files.iter().map(|entry| Observation::of(entry, quantization.as_ref())).collect();
     folder::check(&mut observations);
-    let parts = folder::model_parts(&observations);
+    folder::mark_counted(&mut observations);
+    let parts: Vec<&ModelPart> =
+        observations.iter().filter(|seen| seen.file.counted).filter_map(|seen| seen.weights.as_ref()).collect();
     let precisions = Precisions::sum(parts.iter().map(|part| &part.precisions));
     let config = main_config(&observations);
     let verdict = observations.iter().map(|observation| observation.file.verdict).max();
@@ -141,6 +143,7 @@ impl Observation {
             format: kind.name().to_owned(),
             verdict: found.verdict,
             weights: kind.holds_weights(),
+            counted: false,
             parameters: weights.as_ref().map(|part| part.precisions.parameters()),
             tensor_count,
             quantization: weights.as_ref().and_then(|part| part.precisions.dominant()).map(str::to_owned),

@@ -21,6 +21,7 @@ mod precision;
 pub mod safetensors;
 mod scan;
 mod tensor;
+pub mod weights;
 
 pub use inspect::{FileEntry, inspect};
 pub use kind::FileKind;

@@ -9,7 +9,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 use utoipa::ToSchema;
 
-use crate::evidence::{Stage, Status};
+use crate::evidence::{Stage, Status, WeightsAssessment};
 use crate::license::propagation::{Assessment, IntendedUse};
 use crate::license::record::Conclusion;
 use crate::number::whole_number;
@@ -98,6 +98,9 @@ pub struct PolicyInput {
     /// not been judged, and in documents of releases that knew no trust policy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trust_assessment: Option<TrustAssessment>,
+    /// What the weights say beside those of other models; none until they were read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weights_assessment: Option<WeightsAssessment>,
     pub waivers: Vec<Waiver>,
     pub advisories: Vec<Advisory>,
 }
