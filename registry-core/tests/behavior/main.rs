@@ -18,4 +18,5 @@ mod support;
 mod transparency;
 mod trust;
 mod uploads;
+mod weights;
 mod xet;
