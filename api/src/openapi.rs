@@ -11,7 +11,9 @@ use crate::log;
 use crate::server::access::Permission;
 use crate::server::{operations, problem, routes};
 use crate::v1::syntax::Namespaces;
-use crate::v1::{aibom, audit, files, governance, identity, license, models, refs, reports, revisions, trust, uploads};
+use crate::v1::{
+    aibom, audit, files, governance, identity, license, models, refs, reports, revisions, trust, uploads, weights,
+};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -45,6 +47,8 @@ use crate::v1::{aibom, audit, files, governance, identity, license, models, refs
         revisions::commit,
         revisions::list,
         revisions::show,
+        weights::tensors,
+        weights::show,
         revisions::attach_signature,
         aibom::show,
         files::download,

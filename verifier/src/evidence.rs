@@ -200,8 +200,39 @@ pub struct Inspection {
     /// What attention keeps for each token, where the files say so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cache: Option<CacheLayout>,
+    /// What turns text into tokens, as each file that says so says it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tokenizers: Vec<TokenizerFacts>,
+    /// The programs that turn conversations into text.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub chat_templates: Vec<ChatTemplateFacts>,
     pub files: Vec<InspectedFile>,
     pub findings: Vec<Finding>,
+}
+
+/// What one file says of the tokenizer.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct TokenizerFacts {
+    /// The file.
+    pub path: String,
+    /// Names and values, bounded in number and length: `model`, `vocabulary_size`, …
+    #[schema(value_type = Object)]
+    pub facts: serde_json::Map<String, serde_json::Value>,
+}
+
+/// One chat template.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ChatTemplateFacts {
+    /// The file that holds it.
+    pub path: String,
+    /// `default`, or the name it has beside others.
+    pub name: String,
+    /// Hex SHA-256 of the text.
+    pub sha256: String,
+    /// Length of the text.
+    pub bytes: u64,
+    /// The text, cut after 64 KiB.
+    pub text: String,
 }
 
 /// One bar of a model's precision histogram.

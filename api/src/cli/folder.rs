@@ -166,25 +166,37 @@ pub(super) fn walk(root: &Path, ignored: &GlobSet) -> Result<Vec<LocalFile>, Cli
 
 /// The files, and the paths of files and folders that were left out because they are `ignored`.
 pub(super) fn walk_with_left_out(root: &Path, ignored: &GlobSet) -> Result<(Vec<LocalFile>, Vec<String>), CliError> {
-    let metadata = fs_err::metadata(root)?;
-    let mut walk = Walk { ignored, files: Vec::new(), left_out: Vec::new() };
-    if metadata.is_dir() {
-        walk.folder(root, "")?;
-    } else {
-        let name = root.file_name().map_or(root, Path::new);
-        walk.take(utf8(name)?.to_owned(), root, &metadata)?;
-    }
-    walk.files.sort_by(|a, b| a.path.cmp(&b.path));
-    Ok((walk.files, walk.left_out))
+    Walk { ignored, follows_links: false, files: Vec::new(), left_out: Vec::new() }.run(root)
+}
+
+/// The files for a look at them alone. Links to files are followed: the cache of the Hub's client
+/// holds nothing else.
+pub(super) fn walk_for_reading(root: &Path) -> Result<Vec<LocalFile>, CliError> {
+    let ignored = GlobSet::empty();
+    let walk = Walk { ignored: &ignored, follows_links: true, files: Vec::new(), left_out: Vec::new() };
+    walk.run(root).map(|(files, _)| files)
 }
 
 struct Walk<'a> {
     ignored: &'a GlobSet,
+    follows_links: bool,
     files: Vec<LocalFile>,
     left_out: Vec<String>,
 }
 
 impl Walk<'_> {
+    fn run(mut self, root: &Path) -> Result<(Vec<LocalFile>, Vec<String>), CliError> {
+        let metadata = fs_err::metadata(root)?;
+        if metadata.is_dir() {
+            self.folder(root, "")?;
+        } else {
+            let name = root.file_name().map_or(root, Path::new);
+            self.take(utf8(name)?.to_owned(), root, &metadata)?;
+        }
+        self.files.sort_by(|a, b| a.path.cmp(&b.path));
+        Ok((self.files, self.left_out))
+    }
+
     fn folder(&mut self, folder: &Path, prefix: &str) -> Result<(), CliError> {
         for entry in fs_err::read_dir(folder)? {
             let entry = entry?;
@@ -194,7 +206,10 @@ impl Walk<'_> {
                 self.left_out.push(path);
                 continue;
             }
-            let metadata = fs_err::symlink_metadata(&location)?;
+            let mut metadata = fs_err::symlink_metadata(&location)?;
+            if self.follows_links && metadata.is_symlink() && fs_err::metadata(&location)?.is_file() {
+                metadata = fs_err::metadata(&location)?;
+            }
             if !metadata.is_dir() {
                 self.take(path, &location, &metadata)?;
             } else if !SKIPPED_FOLDERS.iter().any(|skipped| entry.file_name() == *skipped) {

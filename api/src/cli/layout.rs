@@ -10,7 +10,7 @@ const LABEL: usize = 18;
 /// Most lines of one value.
 const MOST_LINES: usize = 12;
 /// Widest cell of a table.
-const CELL: usize = 60;
+const CELL: usize = 64;
 
 /// Text under headings, each row a label and a value.
 #[derive(Debug, Default)]

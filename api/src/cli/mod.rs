@@ -12,6 +12,7 @@ mod download;
 mod folder;
 mod follow;
 mod gate;
+mod inspect;
 mod keys;
 mod layout;
 mod license;
@@ -72,7 +73,7 @@ enum Verb {
     /// Download a revision into a folder
     Pull(pull::Pull),
     /// Say what files are and what they could do; needs no server
-    Inspect(offline::Inspect),
+    Inspect(inspect::Inspect),
     /// Judge, explain, conclude and record licenses
     #[command(subcommand)]
     License(license::License),

@@ -15,19 +15,10 @@ use verifier::format::{self, FileEntry};
 
 use super::LocalPath;
 use super::folder::{self, LocalFile};
-use super::layout::{Sheet, table};
+use super::layout::Sheet;
 use super::output::{self, CliError};
 use super::summary;
-use super::units::{bytes, parse_bytes, parse_seconds};
-
-#[derive(Debug, Args)]
-pub(super) struct Inspect {
-    #[command(flatten)]
-    path: LocalPath,
-    /// Print one JSON document
-    #[arg(long)]
-    json: bool,
-}
+use super::units::{parse_bytes, parse_seconds};
 
 #[derive(Debug, Args)]
 pub(super) struct Probe {
@@ -58,18 +49,6 @@ enum Device {
     Cuda,
 }
 
-impl Inspect {
-    pub(super) fn run(&self) -> Result<ExitCode, CliError> {
-        let found = inspect(&files(&self.path.path)?);
-        if self.json {
-            output::json(&found)?;
-        } else {
-            output::text(&inspection_text(&found))?;
-        }
-        Ok(ExitCode::from(found.verdict.exit_code()))
-    }
-}
-
 pub(super) fn files(path: &Path) -> Result<Vec<LocalFile>, CliError> {
     let files = folder::walk(path, &GlobSet::empty())?;
     if files.is_empty() {
@@ -81,18 +60,6 @@ pub(super) fn files(path: &Path) -> Result<Vec<LocalFile>, CliError> {
 pub(super) fn inspect(files: &[LocalFile]) -> Inspection {
     let entries: Vec<FileEntry<'_>> = files.iter().map(|file| FileEntry { path: &file.path, source: file }).collect();
     format::inspect(&entries)
-}
-
-fn inspection_text(found: &Inspection) -> String {
-    let mut sheet = Sheet::default();
-    sheet.heading("What it is");
-    summary::inspection(&mut sheet, found);
-    summary::findings(&mut sheet, found.findings.iter());
-    let row = |file: &verifier::evidence::InspectedFile| {
-        vec![file.path.clone(), bytes(file.size), file.format.clone(), summary::word(&file.verdict)]
-    };
-    let files = table(&["FILE", "SIZE", "FORMAT", "VERDICT"], &found.files.iter().map(row).collect::<Vec<_>>());
-    format!("{}\n{files}", sheet.into_text())
 }
 
 pub(super) fn digested<'a>(files: &'a [LocalFile], specs: &'a [FileSpec]) -> Vec<DigestedFile<'a>> {

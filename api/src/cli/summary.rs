@@ -89,6 +89,7 @@ pub(super) fn inspection(sheet: &mut Sheet, found: &Inspection) {
         None => name.clone(),
     });
     sheet.optional_row("quantization", quantization.as_deref());
+    sheet.optional_row("packed by", found.quantization_method.as_deref());
     let context = found.context_length.map(|tokens| format!("{} tokens", grouped(tokens)));
     sheet.optional_row("context", context.as_deref());
 }

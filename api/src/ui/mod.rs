@@ -5,6 +5,7 @@
 
 mod catalog;
 mod components;
+mod contents;
 mod layout;
 mod license;
 mod model;
@@ -35,6 +36,7 @@ pub(crate) fn routes(table: &mut RouteTable) {
     table.add(Method::GET, "/models", Permission::Read, catalog::show);
     table.add(Method::GET, "/reports", Permission::Read, report::show);
     table.add(Method::GET, "/models/{namespace}/{name}", Permission::Read, model::show);
+    table.add(Method::GET, "/models/{namespace}/{name}/files", Permission::Read, contents::show);
 }
 
 async fn home() -> HttpResponse {

@@ -109,6 +109,7 @@ fn empty(model: &ModelInfo) -> Markup {
 fn content(model: &ModelInfo, refs: &[Ref], shown: &Shown, name: &str, public_url: &str) -> Markup {
     html! {
         h1 { (model.name) }
+        (tabs(model, name, false))
         (summary(model, shown))
         @if !shown.settled() { p.notice role="status" { "This revision is being judged. The page renews itself." } }
         (chooser(model, refs, name))
@@ -122,6 +123,18 @@ fn content(model: &ModelInfo, refs: &[Ref], shown: &Shown, name: &str, public_ur
         @for view in order(&shown.stages) { (stage(model, view, shown)) }
         (files(model, shown))
         (usage(model, shown, public_url))
+    }
+}
+
+/// The pages of one revision.
+pub(super) fn tabs(model: &ModelInfo, revision: &str, is_contents: bool) -> Markup {
+    let overview = format!("/models/{}?revision={}", model.name, encoded(revision));
+    let contents = format!("/models/{}/files?revision={}", model.name, encoded(revision));
+    html! {
+        nav.tabs aria-label="Pages of this model" {
+            a href=(overview) aria-current=[(!is_contents).then_some("page")] { "Overview" }
+            a href=(contents) aria-current=[is_contents.then_some("page")] { "Files and tensors" }
+        }
     }
 }
 
@@ -235,7 +248,7 @@ fn stage(model: &ModelInfo, view: &StageView, shown: &Shown) -> Markup {
         section id=(anchor) {
             h2 { (title) " " (status(view.status)) }
             @match &view.evidence {
-                Some(Evidence::Inspect(inspection)) => (inspect(inspection)),
+                Some(Evidence::Inspect(inspection)) => (inspect(model, &shown.revision, inspection)),
                 Some(Evidence::License(facts)) => { (license(facts)) (licenses::panel(&shown.license.view, &shown.license.catalog)) }
                 Some(Evidence::Provenance(_)) => (provenance::panel(model, &shown.revision, &shown.trust)),
                 Some(Evidence::Probe(report)) => (probe(report)),
@@ -245,7 +258,7 @@ fn stage(model: &ModelInfo, view: &StageView, shown: &Shown) -> Markup {
     }
 }
 
-fn inspect(inspection: &Inspection) -> Markup {
+fn inspect(model: &ModelInfo, revision: &Revision, inspection: &Inspection) -> Markup {
     html! {
         dl.facts {
             dt { "Format" } dd { (or_dash(inspection.format.as_deref())) }
@@ -256,6 +269,7 @@ fn inspect(inspection: &Inspection) -> Markup {
             dt { "Context length" } dd { (or_dash(inspection.context_length.map(|number| number.to_string()).as_deref())) }
         }
         (findings(&inspection.findings))
+        p { a href={ "/models/" (model.name) "/files?revision=" (revision.commit) } { "Files, tensors, tokenizer and templates" } }
     }
 }
 
@@ -363,7 +377,7 @@ fn files(model: &ModelInfo, shown: &Shown) -> Markup {
 }
 
 /// A path for a URL: everything but unreserved characters and slashes is percent-encoded.
-fn encoded(path: &str) -> String {
+pub(super) fn encoded(path: &str) -> String {
     let encode = |byte: u8| match byte {
         b'-' | b'.' | b'_' | b'~' | b'/' => char::from(byte).to_string(),
         byte if byte.is_ascii_alphanumeric() => char::from(byte).to_string(),

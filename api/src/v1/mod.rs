@@ -13,6 +13,7 @@ pub(crate) mod revisions;
 pub mod syntax;
 pub(crate) mod trust;
 pub(crate) mod uploads;
+pub(crate) mod weights;
 pub mod wire;
 
 use actix_web::http::Method;
@@ -47,6 +48,8 @@ pub(crate) fn routes(table: &mut RouteTable) {
     table.add(get.clone(), "/v1/models/{namespace}/{name}/revisions", READ, revisions::list);
     table.add(get.clone(), "/v1/models/{namespace}/{name}/revisions/{revision}", READ, revisions::show);
     table.add(get.clone(), "/v1/models/{namespace}/{name}/revisions/{revision}/aibom", READ, aibom::show);
+    table.add(get.clone(), "/v1/models/{namespace}/{name}/revisions/{revision}/tensors", READ, weights::tensors);
+    table.add(get.clone(), "/v1/models/{namespace}/{name}/revisions/{revision}/weights", READ, weights::show);
     table.add(get.clone(), "/v1/reports/license", READ, reports::license);
     let signatures = "/v1/models/{namespace}/{name}/revisions/{revision}/signatures";
     table.add(post.clone(), signatures, WRITE, revisions::attach_signature);

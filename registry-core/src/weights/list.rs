@@ -1,6 +1,7 @@
 //! The tensors of a revision, searchable and paged.
 
 use sea_orm::{ConnectionTrait, QueryResult};
+use verifier::format::weights::parse_dimensions;
 
 use crate::database::sql;
 use crate::error::{Error, Result};
@@ -28,8 +29,8 @@ pub struct TensorRow {
     pub position: u64,
     pub name: String,
     pub element_type: String,
-    /// `4096x1024`, or `scalar`.
-    pub shape: String,
+    /// Number of elements per dimension, the slowest-varying first; empty for a scalar.
+    pub shape: Vec<u64>,
     pub byte_length: u64,
     /// Hex SHA-256 of its bytes, where they were read.
     pub sha256: Option<String>,
@@ -116,8 +117,13 @@ fn row(row: &QueryResult) -> Result<TensorRow> {
         position: number("position")?,
         name: row.try_get("", "name")?,
         element_type: row.try_get("", "element_type")?,
-        shape: row.try_get("", "shape")?,
+        shape: shape_of(&row.try_get::<String>("", "shape")?)?,
         byte_length: number("byte_length")?,
         sha256: row.try_get("", "digest")?,
     })
+}
+
+/// A stored shape.
+pub(super) fn shape_of(text: &str) -> Result<Vec<u64>> {
+    parse_dimensions(text).ok_or_else(|| Error::Corrupt(format!("shape of a tensor: {text}")))
 }

@@ -16,6 +16,8 @@ use crate::model::ModelInfo;
 use crate::registry::Registry;
 use crate::revision::{Revision, main_head};
 
+use super::list::shape_of;
+
 /// Values of one query; SQLite takes some 30,000.
 const MAX_VALUES: usize = 1000;
 /// Other models that are remembered for a revision, those of the largest shares.
@@ -85,11 +87,7 @@ async fn identity(txn: &DatabaseTransaction, blobs: &BTreeSet<&str>) -> Result<(
 }
 
 fn tensor(row: blob_tensor::Model) -> Result<Tensor> {
-    let corrupt = |_| Error::Corrupt(format!("shape of a tensor: {}", row.shape));
-    let shape = match row.shape.as_str() {
-        "scalar" => Vec::new(),
-        text => text.split('x').map(str::parse).collect::<std::result::Result<_, _>>().map_err(corrupt)?,
-    };
+    let shape = shape_of(&row.shape)?;
     let byte_length = u64::try_from(row.byte_length).map_err(|_| Error::Corrupt("negative length".into()))?;
     Ok(Tensor { name: row.name, element_type: row.element_type.into(), shape, byte_length, offset: None })
 }

@@ -105,7 +105,7 @@ on_both_databases! {
         };
         let first = list(TensorQuery::default(), 3, None).await;
         assert_eq!(first.items[0].path, "a.safetensors");
-        assert_eq!((first.items[1].name.as_str(), first.items[1].shape.as_str()), ("blk.0.100%_w", "32x32"));
+        assert_eq!((first.items[1].name.as_str(), first.items[1].shape.as_slice()), ("blk.0.100%_w", [32, 32].as_slice()));
         assert_eq!(first.items[1].sha256.as_ref().unwrap().len(), 64);
         let (mut seen, mut cursor) = (first.items, first.next);
         while let Some(next) = cursor {

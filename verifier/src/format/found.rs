@@ -3,13 +3,18 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
+use sha2::{Digest, Sha256};
 
 use super::document::Document;
 use super::tensor::Tensor;
-use crate::evidence::{CacheLayout, Finding, InspectionVerdict, Severity};
+use crate::evidence::{CacheLayout, ChatTemplateFacts, Finding, InspectionVerdict, Severity};
 
 /// Findings kept for one file; a hostile file must not fill the evidence with them.
 const MAX_FINDINGS: usize = 64;
+/// Chat templates kept for one file; real ones have up to four.
+const MAX_TEMPLATES: usize = 16;
+/// Longest text of a template that is kept; the longest in use have some 20 kB.
+const MAX_TEMPLATE_BYTES: usize = 64 << 10;
 /// Longest text of a stranger shown in a finding, in characters.
 const MAX_SHOWN_CHARS: usize = 80;
 
@@ -23,6 +28,10 @@ pub(crate) struct Found {
     pub(crate) weights: Option<Weights>,
     /// What a document beside the weights says.
     pub(crate) document: Option<Document>,
+    /// Facts of the tokenizer, bounded in number and length by who adds them.
+    pub(crate) tokenizer: Map<String, Value>,
+    /// Chat templates by name, at most [`MAX_TEMPLATES`], each cut after [`MAX_TEMPLATE_BYTES`].
+    chat_templates: Vec<ChatTemplateFacts>,
     findings: Vec<Finding>,
     /// Number of findings beyond [`MAX_FINDINGS`], by severity.
     omitted: BTreeMap<Severity, u64>,
@@ -58,6 +67,8 @@ impl Found {
             facts: Map::new(),
             weights: None,
             document: None,
+            tokenizer: Map::new(),
+            chat_templates: Vec::new(),
             findings: Vec::new(),
             omitted: BTreeMap::new(),
             members: Vec::new(),
@@ -77,6 +88,29 @@ impl Found {
         if self.findings.len() > MAX_FINDINGS {
             self.drop_least();
         }
+    }
+
+    /// Keeps a chat template for people to read; `name` is `default` for the only one.
+    pub(crate) fn add_chat_template(&mut self, name: &str, text: &str) {
+        if self.chat_templates.len() < MAX_TEMPLATES {
+            let end = text.floor_char_boundary(MAX_TEMPLATE_BYTES);
+            self.chat_templates.push(ChatTemplateFacts {
+                path: String::new(),
+                name: shown(name),
+                sha256: hex::encode(Sha256::digest(text)),
+                bytes: text.len() as u64,
+                text: text[..end].to_owned(),
+            });
+        }
+    }
+
+    /// The chat templates of the file called `path`.
+    pub(crate) fn take_chat_templates(&mut self, path: &str) -> Vec<ChatTemplateFacts> {
+        let mut templates = std::mem::take(&mut self.chat_templates);
+        for template in &mut templates {
+            path.clone_into(&mut template.path);
+        }
+        templates
     }
 
     /// Runs `read` for a member of an archive: what it adds names the member.

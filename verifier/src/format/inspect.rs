@@ -8,7 +8,10 @@ use super::kind::FileKind;
 use super::lora::Lora;
 use super::precision::Precisions;
 use super::{findings, scan};
-use crate::evidence::{CacheLayout, Finding, InspectedFile, Inspection, InspectionVerdict, SCHEMA_VERSION};
+use crate::evidence::{
+    CacheLayout, ChatTemplateFacts, Finding, InspectedFile, Inspection, InspectionVerdict, SCHEMA_VERSION,
+    TokenizerFacts,
+};
 use crate::read_at::ReadAt;
 
 /// One file of a revision.
@@ -48,6 +51,8 @@ pub fn inspect(files: &[FileEntry<'_>]) -> Inspection {
         precisions: precisions.histogram(),
         weight_bytes: (!parts.is_empty()).then(|| precisions.bytes()),
         cache: parts.iter().find_map(|part| part.cache).or_else(|| config?.cache),
+        tokenizers: observations.iter_mut().flat_map(|seen| std::mem::take(&mut seen.tokenizers)).collect(),
+        chat_templates: observations.iter_mut().flat_map(|seen| std::mem::take(&mut seen.chat_templates)).collect(),
         findings: observations.iter().flat_map(|observation| observation.findings.iter().cloned()).collect(),
         files: observations.into_iter().map(|observation| observation.file).collect(),
     }
@@ -90,6 +95,8 @@ pub(super) struct Observation {
     pub(super) findings: Vec<Finding>,
     pub(super) weights: Option<ModelPart>,
     pub(super) document: Option<Document>,
+    tokenizers: Vec<TokenizerFacts>,
+    chat_templates: Vec<ChatTemplateFacts>,
 }
 
 /// What a readable weight file contributes to the model.
@@ -150,8 +157,12 @@ impl Observation {
             metadata: std::mem::take(&mut found.facts),
         };
         let document = found.document.take();
+        let chat_templates = found.take_chat_templates(&file.path);
+        let facts = std::mem::take(&mut found.tokenizer);
+        let has_facts = !facts.is_empty();
+        let tokenizers = has_facts.then(|| TokenizerFacts { path: file.path.clone(), facts }).into_iter().collect();
         let findings = found.into_findings().into_iter().map(|finding| finding.at(&file.path)).collect();
-        Self { kind, file, findings, weights, document }
+        Self { kind, file, findings, weights, document, tokenizers, chat_templates }
     }
 
     /// Takes a finding that only shows beside other files.

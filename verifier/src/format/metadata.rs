@@ -67,7 +67,7 @@ fn gguf_fact(key: &str, value: &Value) -> Option<Json> {
 }
 
 /// At most 512 characters; a cut is marked, because a shortened license name is not that license.
-fn shorten(text: &str) -> String {
+pub(super) fn shorten(text: &str) -> String {
     match text.char_indices().nth(MAX_TEXT_CHARS) {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text.to_owned(),

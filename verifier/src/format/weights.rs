@@ -137,6 +137,14 @@ pub fn dimensions(shape: &[u64]) -> String {
     shape.iter().map(u64::to_string).collect::<Vec<_>>().join("x")
 }
 
+/// The inverse of [`dimensions`].
+pub fn parse_dimensions(text: &str) -> Option<Vec<u64>> {
+    if text == "scalar" {
+        return Some(Vec::new());
+    }
+    text.split('x').map(|number| number.parse().ok()).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -158,6 +166,14 @@ mod tests {
         let found = digest_tensors(&bytes, &[tensor("a", 8, length)], &|_| {}).unwrap();
         let expected = hex::encode(Sha256::digest(&bytes[8..8 + usize::try_from(length).unwrap()]));
         assert_eq!(found[0], Some(TensorDigest { sha256: expected, constant: false }));
+    }
+
+    #[test]
+    fn dimensions_are_read_as_they_are_written() {
+        for shape in [vec![], vec![7], vec![4096, 1024]] {
+            assert_eq!(parse_dimensions(&dimensions(&shape)), Some(shape));
+        }
+        assert_eq!(parse_dimensions("4xx"), None);
     }
 
     #[test]

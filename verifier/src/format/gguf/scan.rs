@@ -1,5 +1,7 @@
 //! What a GGUF file says about the model, and what is wrong with it.
 
+use serde_json::{Map, Value as Json, json};
+
 use super::super::content::Content;
 use super::super::found::{Found, Split, Weights};
 use super::super::tensor::Tensor;
@@ -16,6 +18,8 @@ pub(crate) fn scan(content: &Content<'_>, found: &mut Found) {
             found.facts = metadata::of_gguf(&header);
             metadata::check_scripts(found);
             check_vocabulary(&header, found);
+            found.tokenizer = tokenizer(&header);
+            keep_templates(&header, found);
             found.weights = Some(weights(header));
         }
         Err(GgufError::Io(error)) => findings::unreadable(found, &error),
@@ -38,6 +42,38 @@ fn check_vocabulary(header: &Header, found: &mut Found) {
         if let Some(length) = length.filter(|length| *length != tokens) {
             let reason = format!("`{key}` has {length} entries for {tokens} tokens");
             findings::malformed(found, "GGUF_VOCABULARY_MISMATCH", &reason);
+        }
+    }
+}
+
+/// The facts of the embedded tokenizer that people compare.
+fn tokenizer(header: &Header) -> Map<String, Json> {
+    const TEXTS: [(&str, &str); 2] = [("model", "tokenizer.ggml.model"), ("pre_tokenizer", "tokenizer.ggml.pre")];
+    const LENGTHS: [(&str, &str); 2] =
+        [("vocabulary_size", "tokenizer.ggml.tokens"), ("merges", "tokenizer.ggml.merges")];
+    const IDS: [(&str, &str); 4] = [
+        ("begin_of_text_id", "tokenizer.ggml.bos_token_id"),
+        ("end_of_text_id", "tokenizer.ggml.eos_token_id"),
+        ("unknown_id", "tokenizer.ggml.unknown_token_id"),
+        ("padding_id", "tokenizer.ggml.padding_token_id"),
+    ];
+    let text = |key| header.get(key).and_then(Value::as_str).map(|text| json!(metadata::shorten(text)));
+    let length = |key| header.get(key).and_then(Value::as_array).map(|values| json!(values.len()));
+    let id = |key| header.get(key).and_then(Value::as_u64).map(|id| json!(id));
+    let texts = TEXTS.iter().map(|(name, key)| (name, text(key)));
+    let lengths = LENGTHS.iter().map(|(name, key)| (name, length(key)));
+    let ids = IDS.iter().map(|(name, key)| (name, id(key)));
+    texts.chain(lengths).chain(ids).filter_map(|(name, value)| Some(((*name).to_owned(), value?))).collect()
+}
+
+/// The template under its own key, and named ones beside it.
+fn keep_templates(header: &Header, found: &mut Found) {
+    for (key, value) in &header.metadata {
+        let Some(rest) = key.strip_prefix("tokenizer.chat_template") else { continue };
+        if let (Some(text), Some(name)) =
+            (value.as_str(), rest.strip_prefix('.').or(rest.is_empty().then_some("default")))
+        {
+            found.add_chat_template(name, text);
         }
     }
 }
