@@ -1,11 +1,12 @@
 //! Reading a weight file's tensors once, and keeping them by blob.
 
+use futures::StreamExt;
 use sea_orm::sea_query::OnConflict;
 use sea_orm::{EntityTrait, Set};
-use verifier::ReadAt;
-use verifier::format::weights::{TensorDigest, digest_tensors, dimensions, tensors};
+use verifier::format::weights::{TensorDigest, TensorStream, dimensions, tensors};
 use verifier::format::{FileEntry, Tensor};
 
+use crate::blob::ByteRange;
 use crate::database::begin;
 use crate::entity::{blob_tensor, blob_weights};
 use crate::error::Result;
@@ -25,7 +26,10 @@ impl Registry {
         }
         let reader = self.blob_reader(&file.sha256).await?;
         let path = file.path.clone();
-        let read = tokio::task::spawn_blocking(move || read(&path, reader.as_ref())).await??;
+        let listing = move || tensors(&FileEntry { path: &path, source: reader.as_ref() });
+        let listed = tokio::task::spawn_blocking(listing).await??;
+        let digests = self.digests(file, &listed).await?;
+        let read = listed.into_iter().zip(digests);
         let rows: Vec<blob_tensor::ActiveModel> =
             (0..).zip(read).map(|(position, (tensor, digest))| row(file, position, &tensor, digest)).collect();
         let txn = begin(&self.db).await?;
@@ -40,12 +44,22 @@ impl Registry {
         txn.commit().await?;
         Ok(())
     }
-}
 
-fn read(path: &str, source: &dyn ReadAt) -> std::io::Result<Vec<(Tensor, Option<TensorDigest>)>> {
-    let tensors = tensors(&FileEntry { path, source })?;
-    let digests = digest_tensors(source, &tensors, &|_| {})?;
-    Ok(tensors.into_iter().zip(digests).collect())
+    /// One pass over the file, as a stream: what is far away comes at the speed of the wire.
+    async fn digests(&self, file: &FileSpec, tensors: &[Tensor]) -> Result<Vec<Option<TensorDigest>>> {
+        let mut digester = TensorStream::new(tensors, file.size);
+        let mut bytes = self.stream_blob(&file.sha256, ByteRange { start: 0, end: file.size }).await?;
+        while let Some(piece) = bytes.next().await {
+            let piece = piece?;
+            // Hashing a piece takes long enough to keep others of this thread waiting.
+            let taken = tokio::task::spawn_blocking(move || {
+                digester.update(&piece);
+                digester
+            });
+            digester = taken.await?;
+        }
+        Ok(digester.finish())
+    }
 }
 
 fn row(file: &FileSpec, position: i64, tensor: &Tensor, digest: Option<TensorDigest>) -> blob_tensor::ActiveModel {

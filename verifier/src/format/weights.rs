@@ -20,8 +20,8 @@ use super::scan;
 use super::tensor::Tensor;
 use crate::read_at::ReadAt;
 
-/// Bytes of a tensor that are held at once.
-const BUFFER_BYTES: u64 = 1 << 20;
+/// Bytes of a tensor that are held at once; they stay in the cache of one core while they are hashed.
+const BUFFER_BYTES: u64 = 256 << 10;
 /// Bytes of a pattern that a constant tensor repeats: the widest element, or one block of none.
 const PATTERN_BYTES: usize = 8;
 
@@ -54,52 +54,163 @@ pub fn digest_tensors(
     tensors: &[Tensor],
     read: &(dyn Fn(u64) + Sync),
 ) -> io::Result<Vec<Option<TensorDigest>>> {
-    let digest = |tensor: &Tensor| match tensor.offset {
-        Some(offset) => digest_range(source, offset, tensor.byte_length, read).map(Some),
-        None => Ok(None),
-    };
-    tensors.par_iter().map(digest).collect()
+    let plan = Plan::new(tensors, source.size());
+    let digests = plan.places.par_iter().map(|place| digest_place(source, *place, read)).collect::<io::Result<_>>()?;
+    Ok(plan.assign(digests))
 }
 
-fn digest_range(
-    source: &dyn ReadAt,
-    offset: u64,
-    length: u64,
-    read: &(dyn Fn(u64) + Sync),
-) -> io::Result<TensorDigest> {
-    let mut context = Context::new(&SHA256);
+fn digest_place(source: &dyn ReadAt, place: Place, read: &(dyn Fn(u64) + Sync)) -> io::Result<TensorDigest> {
+    let length = place.end - place.start;
+    let mut running = Running::new(place);
     let mut buffer = vec![0; usize::try_from(length.min(BUFFER_BYTES)).map_err(io::Error::other)?];
-    let mut pattern = Pattern::default();
     let mut done = 0;
     while done < length {
         let wanted = usize::try_from((length - done).min(BUFFER_BYTES)).map_err(io::Error::other)?;
-        let chunk = &mut buffer[..wanted];
-        source.read_exact_at(offset + done, chunk)?;
-        context.update(chunk);
-        pattern.see(chunk);
+        source.read_exact_at(place.start + done, &mut buffer[..wanted])?;
+        running.update(&buffer[..wanted]);
         done += wanted as u64;
         read(wanted as u64);
     }
-    Ok(TensorDigest { sha256: hex::encode(context.finish()), constant: pattern.is_constant() })
+    Ok(running.finish())
+}
+
+/// Digests tensors from the bytes of their file as they come: one pass, for stores that stream.
+pub struct TensorStream {
+    plan: Plan,
+    /// Places that have begun and are not complete.
+    open: Vec<(usize, Running)>,
+    /// Index of the first place that has not begun.
+    next: usize,
+    digests: Vec<Option<TensorDigest>>,
+    position: u64,
+}
+
+impl TensorStream {
+    /// Prepares for the tensors of a file of `size` bytes.
+    pub fn new(tensors: &[Tensor], size: u64) -> Self {
+        let plan = Plan::new(tensors, size);
+        Self { digests: vec![None; plan.places.len()], open: Vec::new(), next: 0, position: 0, plan }
+    }
+
+    /// Takes the next bytes of the file.
+    pub fn update(&mut self, bytes: &[u8]) {
+        let end = self.position + bytes.len() as u64;
+        while let Some(place) = self.plan.places.get(self.next).filter(|place| place.start < end) {
+            self.open.push((self.next, Running::new(*place)));
+            self.next += 1;
+        }
+        let position = self.position;
+        for (index, running) in &mut self.open {
+            let (start, stop) = (running.place.start.max(position), running.place.end.min(end));
+            running.update(slice(bytes, start.saturating_sub(position), stop.saturating_sub(position)));
+            if running.place.end <= end {
+                self.digests[*index] = Some(running.clone().finish());
+            }
+        }
+        self.open.retain(|(_, running)| running.place.end > end);
+        self.position = end;
+    }
+
+    /// The digests in the order of the tensors; none for one whose bytes did not all come.
+    pub fn finish(self) -> Vec<Option<TensorDigest>> {
+        self.plan.at.into_iter().map(|at| self.digests.get(at?).cloned().flatten()).collect()
+    }
+}
+
+fn slice(bytes: &[u8], start: u64, end: u64) -> &[u8] {
+    let index = |at: u64| usize::try_from(at).unwrap_or(usize::MAX).min(bytes.len());
+    bytes.get(index(start)..index(end)).unwrap_or_default()
+}
+
+/// Where a tensor's bytes are in its file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+struct Place {
+    start: u64,
+    end: u64,
+}
+
+/// Each place once, in the order of the file, and which one each tensor has.
+///
+/// Checkpoints may let many tensors share bytes. Such places are read once, and places that overlap
+/// without being equal are read for as much as twice the file; a file cannot ask for more.
+struct Plan {
+    places: Vec<Place>,
+    at: Vec<Option<usize>>,
+}
+
+impl Plan {
+    fn new(tensors: &[Tensor], size: u64) -> Self {
+        let place = |tensor: &Tensor| {
+            let start = tensor.offset?;
+            let end = start.checked_add(tensor.byte_length).filter(|end| *end <= size)?;
+            Some(Place { start, end })
+        };
+        let wanted: Vec<Option<Place>> = tensors.iter().map(place).collect();
+        let mut places: Vec<Place> = wanted.iter().flatten().copied().collect();
+        places.sort_unstable();
+        places.dedup();
+        let mut left = size.saturating_mul(2);
+        places.retain(|place| match left.checked_sub(place.end - place.start) {
+            Some(rest) => {
+                left = rest;
+                true
+            }
+            None => false,
+        });
+        let at = wanted.iter().map(|place| places.binary_search(place.as_ref()?).ok()).collect();
+        Self { places, at }
+    }
+
+    fn assign(self, digests: Vec<TensorDigest>) -> Vec<Option<TensorDigest>> {
+        self.at.into_iter().map(|at| digests.get(at?).cloned()).collect()
+    }
+}
+
+/// A tensor whose bytes are coming.
+#[derive(Clone)]
+struct Running {
+    place: Place,
+    context: Context,
+    pattern: Pattern,
+}
+
+impl Running {
+    fn new(place: Place) -> Self {
+        Self { place, context: Context::new(&SHA256), pattern: Pattern::default() }
+    }
+
+    fn update(&mut self, bytes: &[u8]) {
+        self.context.update(bytes);
+        self.pattern.see(bytes);
+    }
+
+    fn finish(self) -> TensorDigest {
+        TensorDigest { sha256: hex::encode(self.context.finish()), constant: self.pattern.is_constant() }
+    }
 }
 
 /// Whether bytes so far repeat their first eight.
-#[derive(Default)]
+#[derive(Default, Clone)]
 struct Pattern {
-    first: Option<[u8; PATTERN_BYTES]>,
+    first: Vec<u8>,
+    /// Bytes seen, by the pattern's length.
+    phase: usize,
     differs: bool,
 }
 
 impl Pattern {
-    /// Takes the next bytes. All but the last have a length that is a multiple of the pattern's.
     fn see(&mut self, bytes: &[u8]) {
         if self.differs {
             return;
         }
-        let Some(first) = self.first.or_else(|| bytes.first_chunk().copied()) else { return };
-        self.first = Some(first);
-        let (whole, rest) = bytes.as_chunks::<PATTERN_BYTES>();
-        self.differs = whole.iter().any(|chunk| *chunk != first) || rest != &first[..rest.len()];
+        let missing = PATTERN_BYTES - self.first.len();
+        let (start, bytes) = bytes.split_at(missing.min(bytes.len()));
+        self.first.extend_from_slice(start);
+        let mut turned = self.first.clone();
+        let turn = self.phase % turned.len().max(1);
+        turned.rotate_left(turn);
+        self.differs = bytes.chunks(PATTERN_BYTES).any(|chunk| chunk != &turned[..chunk.len()]);
+        self.phase = (self.phase + bytes.len()) % PATTERN_BYTES;
     }
 
     const fn is_constant(&self) -> bool {
@@ -183,6 +294,33 @@ mod tests {
         assert!(of(&bytes).constant);
         bytes[4095] = 0;
         assert!(!of(&bytes).constant);
+    }
+
+    #[test]
+    fn bytes_that_come_in_pieces_give_the_same_digests() {
+        let mut bytes: Vec<u8> = (0..=250).cycle().take(10_000).collect();
+        bytes[4000..5000].fill(7);
+        let mut tensors =
+            vec![tensor("a", 16, 1000), tensor("b", 4003, 900), tensor("tied", 16, 1000), tensor("c", 9996, 4)];
+        tensors.push(tensor("view", 500, 1000));
+        tensors.push(tensor("beyond", 9_999, 4));
+        let expected = digest_tensors(&bytes, &tensors, &|_| {}).unwrap();
+        assert_eq!(expected[0], expected[2]);
+        assert!(expected[1].as_ref().unwrap().constant && !expected[0].as_ref().unwrap().constant);
+        assert_eq!(expected[5], None);
+        for size in [1, 3, 8, 777, 10_000] {
+            let mut stream = TensorStream::new(&tensors, bytes.len() as u64);
+            bytes.chunks(size).for_each(|piece| stream.update(piece));
+            assert_eq!(stream.finish(), expected, "{size}");
+        }
+    }
+
+    #[test]
+    fn places_that_overlap_are_not_read_without_end() {
+        let bytes = vec![1; 1000];
+        let tensors: Vec<Tensor> = (0..100).map(|number| tensor("view", number, 900)).collect();
+        let digests = digest_tensors(&bytes, &tensors, &|_| {}).unwrap();
+        assert_eq!(digests.iter().flatten().count(), 2);
     }
 
     #[test]

@@ -1,0 +1,7 @@
+//! The configuration of a model.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|data: &[u8]| verifier_fuzz::inspect_as("config.json", data));

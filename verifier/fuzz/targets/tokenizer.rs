@@ -1,0 +1,7 @@
+//! A tokenizer of the Hugging Face library.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|data: &[u8]| verifier_fuzz::inspect_as("tokenizer.json", data));
