@@ -109,7 +109,6 @@ impl FileKind {
         match self {
             Self::Pickle => not_scanned("PICKLE_NOT_SCANNED", "convert the weights to safetensors"),
             Self::Ggml => not_scanned("GGML_NOT_SCANNED", "convert the weights to GGUF"),
-            Self::Onnx => not_scanned("ONNX_NOT_SCANNED", "provide the weights as safetensors or GGUF as well"),
             Self::Tensorflow | Self::TensorflowLite => {
                 not_scanned("TENSORFLOW_NOT_SCANNED", "provide the weights as safetensors")
             }
@@ -118,6 +117,7 @@ impl FileKind {
             Self::Archive => not_scanned("ARCHIVE_NOT_SCANNED", "push the files the archive holds"),
             Self::Gguf
             | Self::Safetensors
+            | Self::Onnx
             | Self::Executable
             | Self::SentencePiece
             | Self::Image

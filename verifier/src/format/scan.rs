@@ -5,7 +5,7 @@ use std::io;
 use super::content::Content;
 use super::found::Found;
 use super::kind::{self, FileKind, PREFIX_BYTES, Support};
-use super::{config, findings, gguf, safetensors};
+use super::{config, findings, gguf, onnx, safetensors};
 use crate::evidence::{Finding, InspectionVerdict, Severity};
 use crate::read_at::ReadAt;
 
@@ -14,6 +14,7 @@ pub(crate) fn scan(content: &Content<'_>, found: &mut Found) {
     match content.kind {
         FileKind::Gguf => gguf::scan(content, found),
         FileKind::Safetensors => safetensors::scan(content, found),
+        FileKind::Onnx => onnx::scan(content, found),
         FileKind::Json if kind::file_name(content.path) == "config.json" => config::scan(content, found),
         FileKind::LfsPointer => found.add(InspectionVerdict::Malformed, lfs_pointer()),
         FileKind::Executable => found.add(InspectionVerdict::Suspicious, executable()),
