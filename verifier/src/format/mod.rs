@@ -7,9 +7,12 @@
 mod config;
 mod content;
 mod findings;
+mod flatbuffer;
 mod found;
 pub mod gguf;
+mod hdf5;
 mod inspect;
+mod keras;
 pub(crate) mod kind;
 mod metadata;
 mod onnx;
@@ -21,6 +24,7 @@ mod protobuf;
 pub mod safetensors;
 mod scan;
 mod tensor;
+mod tensorflow;
 
 pub use inspect::{FileEntry, inspect};
 pub use kind::FileKind;

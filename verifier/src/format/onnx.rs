@@ -133,7 +133,7 @@ impl<'a, 'f> Scanner<'a, 'f> {
         while let Some(field) = message.next(&mut self.walker)? {
             match field.number {
                 1 => self.node(field.span()?)?,
-                5 => self.tensor(field.span()?, None)?,
+                5 => self.tensor(field.span()?)?,
                 15 => self.sparse_tensor(field.span()?)?,
                 _ => {}
             }
@@ -213,7 +213,7 @@ impl<'a, 'f> Scanner<'a, 'f> {
     fn sparse_tensor(&mut self, mut message: Span) -> Result<()> {
         while let Some(field) = message.next(&mut self.walker)? {
             match field.number {
-                1 => self.tensor(field.span()?, None)?,
+                1 => self.tensor(field.span()?)?,
                 2 => drop(self.read_tensor(field.span()?)?),
                 _ => {}
             }
@@ -221,14 +221,11 @@ impl<'a, 'f> Scanner<'a, 'f> {
         Ok(())
     }
 
-    fn tensor(&mut self, message: Span, name: Option<Span>) -> Result<()> {
-        if let Some(mut tensor) = self.read_tensor(message)? {
-            if let Some(name) = name {
-                tensor.name = self.walker.name(name)?;
-            }
-            self.keep(tensor)?;
+    fn tensor(&mut self, message: Span) -> Result<()> {
+        match self.read_tensor(message)? {
+            Some(tensor) => self.keep(tensor),
+            None => Ok(()),
         }
-        Ok(())
     }
 
     fn keep(&mut self, tensor: Tensor) -> Result<()> {

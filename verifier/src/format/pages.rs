@@ -30,10 +30,10 @@ pub(super) enum PageError {
 /// A source with its pages read lately.
 pub(super) struct Pages<'a> {
     source: &'a dyn ReadAt,
-    pages: BTreeMap<u64, Vec<u8>>,
+    kept: BTreeMap<u64, Vec<u8>>,
     /// Page numbers in the order they were read.
     order: VecDeque<u64>,
-    /// The page read last, taken out of `pages`.
+    /// The page read last, taken out of `kept`.
     current: (u64, Vec<u8>),
     fetched: u64,
 }
@@ -41,7 +41,7 @@ pub(super) struct Pages<'a> {
 impl<'a> Pages<'a> {
     pub(super) const fn new(source: &'a dyn ReadAt) -> Self {
         let current = (u64::MAX, Vec::new());
-        Self { source, pages: BTreeMap::new(), order: VecDeque::new(), current, fetched: 0 }
+        Self { source, kept: BTreeMap::new(), order: VecDeque::new(), current, fetched: 0 }
     }
 
     pub(super) fn size(&self) -> u64 {
@@ -96,13 +96,13 @@ impl<'a> Pages<'a> {
     }
 
     fn turn_to(&mut self, number: u64) -> Result<(), PageError> {
-        let page = match self.pages.remove(&number) {
+        let page = match self.kept.remove(&number) {
             Some(page) => page,
             None => self.fetch(number)?,
         };
         let (left, bytes) = std::mem::replace(&mut self.current, (number, page));
         if left != u64::MAX {
-            self.pages.insert(left, bytes);
+            self.kept.insert(left, bytes);
         }
         Ok(())
     }
@@ -120,7 +120,7 @@ impl<'a> Pages<'a> {
         if self.order.len() > MAX_PAGES
             && let Some(oldest) = self.order.pop_front()
         {
-            self.pages.remove(&oldest);
+            self.kept.remove(&oldest);
         }
         Ok(page)
     }
@@ -175,6 +175,6 @@ mod tests {
         let outcome = (0..(1 << 30) / PAGE_BYTES).try_for_each(|page| pages.byte(page * PAGE_BYTES).map(drop));
         assert!(matches!(outcome, Err(PageError::TooMuch)));
         assert!(source.0.load(Ordering::Relaxed) <= MAX_FETCHED_BYTES);
-        assert!(pages.pages.len() <= MAX_PAGES);
+        assert!(pages.kept.len() <= MAX_PAGES);
     }
 }

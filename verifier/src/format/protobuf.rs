@@ -37,6 +37,8 @@ pub(super) enum ProtobufError {
     FieldNumber { at: u64, number: u64 },
     #[error("field {number}, which ends before byte {at}, is encoded as another type than its own")]
     FieldType { at: u64, number: u32 },
+    #[error("field {number}, which ends before byte {at}, is none that its message has")]
+    UnknownField { at: u64, number: u32 },
     #[error("the name at byte {at} has {length} bytes; at most {MAX_NAME_BYTES} are expected")]
     NameTooLong { at: u64, length: u64 },
     #[error("messages are nested more than {MAX_DEPTH} deep")]
@@ -57,6 +59,7 @@ impl ProtobufError {
             Self::WireType { .. } => "PROTOBUF_WIRE_TYPE",
             Self::FieldNumber { .. } => "PROTOBUF_FIELD_NUMBER",
             Self::FieldType { .. } => "PROTOBUF_FIELD_TYPE",
+            Self::UnknownField { .. } => "PROTOBUF_UNKNOWN_FIELD",
             Self::NameTooLong { .. } => "PROTOBUF_NAME_TOO_LONG",
             Self::NestedTooDeep => "PROTOBUF_NESTED_TOO_DEEP",
             Self::Page(PageError::TooMuch) | Self::TooLarge => "PROTOBUF_TOO_LARGE",
@@ -103,8 +106,8 @@ pub(super) struct Field {
 #[derive(Debug, Clone, Copy)]
 enum Value {
     Varint(u64),
-    Fixed64(u64),
-    Fixed32(u32),
+    Fixed64,
+    Fixed32,
     Bytes(Span),
 }
 
@@ -129,7 +132,7 @@ impl Field {
     pub(super) const fn fixed_count(&self, width: u64) -> Result<u64> {
         match (self.value, width) {
             (Value::Bytes(span), _) if span.length().is_multiple_of(width) => Ok(span.length() / width),
-            (Value::Fixed32(_), 4) | (Value::Fixed64(_), 8) => Ok(1),
+            (Value::Fixed32, 4) | (Value::Fixed64, 8) => Ok(1),
             _ => Err(self.wrong_type()),
         }
     }
@@ -141,6 +144,11 @@ impl Field {
             Value::Varint(_) => Ok((1, 1)),
             _ => Err(self.wrong_type()),
         }
+    }
+
+    /// What is said of a field that the message does not have.
+    pub(super) const fn unknown(&self) -> ProtobufError {
+        ProtobufError::UnknownField { at: self.end, number: self.number }
     }
 
     pub(super) const fn is_varint(&self) -> bool {
@@ -176,12 +184,12 @@ impl Span {
         let number = key >> 3;
         let value = match key & 7 {
             0 => Value::Varint(self.varint(walker)?),
-            1 => Value::Fixed64(u64::from_le_bytes(self.fixed(walker)?)),
+            1 => self.take(at, 8).map(|_| Value::Fixed64)?,
             2 => {
                 let length = self.varint(walker)?;
                 Value::Bytes(self.take(at, length)?)
             }
-            5 => Value::Fixed32(u32::from_le_bytes(self.fixed(walker)?)),
+            5 => self.take(at, 4).map(|_| Value::Fixed32)?,
             3 | 4 => return Err(ProtobufError::Group(at)),
             other => return Err(ProtobufError::WireType { at, wire_type: other.to_le_bytes()[0] }),
         };
@@ -190,7 +198,22 @@ impl Span {
         Ok(Some(Field { number, value, end: self.at }))
     }
 
-    fn varint(&mut self, walker: &mut Walker<'_>) -> Result<u64> {
+    /// `length` bytes of this span from its byte `at` on; none where it holds no such part.
+    pub(super) fn part(&self, at: u64, length: u64) -> Option<Self> {
+        let start = self.at.checked_add(at)?;
+        let end = start.checked_add(length).filter(|end| *end <= self.end)?;
+        Some(Self { at: start, end, depth: self.depth })
+    }
+
+    /// Takes `length` bytes off the front; none where there are fewer.
+    pub(super) fn split(&mut self, length: u64) -> Option<Self> {
+        let part = self.part(0, length)?;
+        self.at = part.end;
+        Some(part)
+    }
+
+    /// Takes a number off the front.
+    pub(super) fn varint(&mut self, walker: &mut Walker<'_>) -> Result<u64> {
         let start = self.at;
         let mut number = 0;
         for shift in (0..70).step_by(7) {
@@ -208,13 +231,6 @@ impl Span {
             }
         }
         Err(ProtobufError::Varint(start))
-    }
-
-    fn fixed<const N: usize>(&mut self, walker: &mut Walker<'_>) -> Result<[u8; N]> {
-        let span = self.take(self.at, N as u64)?;
-        let mut bytes = [0; N];
-        walker.pages.fill(span.at, &mut bytes)?;
-        Ok(bytes)
     }
 
     fn take(&mut self, field: u64, length: u64) -> Result<Self> {
@@ -250,9 +266,9 @@ impl<'a> Walker<'a> {
 
     /// The numbers of one occurrence of a repeated integer field, packed or not; more than `limit` are too many.
     pub(super) fn varints(&mut self, field: &Field, limit: usize, into: &mut Vec<u64>) -> Result<()> {
-        let mut span = match field.value {
-            Value::Bytes(span) => span,
-            _ => return Ok(into.push(field.varint()?)),
+        let Value::Bytes(mut span) = field.value else {
+            into.push(field.varint()?);
+            return Ok(());
         };
         while span.at < span.end {
             if into.len() >= limit {

@@ -5,7 +5,7 @@ use std::io;
 use super::content::Content;
 use super::found::Found;
 use super::kind::{self, FileKind, PREFIX_BYTES, Support};
-use super::{config, findings, gguf, onnx, safetensors};
+use super::{config, findings, gguf, hdf5, keras, onnx, safetensors, tensorflow};
 use crate::evidence::{Finding, InspectionVerdict, Severity};
 use crate::read_at::ReadAt;
 
@@ -15,6 +15,11 @@ pub(crate) fn scan(content: &Content<'_>, found: &mut Found) {
         FileKind::Gguf => gguf::scan(content, found),
         FileKind::Safetensors => safetensors::scan(content, found),
         FileKind::Onnx => onnx::scan(content, found),
+        FileKind::Tensorflow => tensorflow::scan(content, found),
+        FileKind::TensorflowLite => tensorflow::scan_lite(content, found),
+        FileKind::Hdf5 => hdf5::scan(content, found),
+        FileKind::Json if keras::is_configuration(content) => keras::scan(content, found),
+        FileKind::Text if kind::extension(content.path) == "pbtxt" => tensorflow::scan_text(content, found),
         FileKind::Json if kind::file_name(content.path) == "config.json" => config::scan(content, found),
         FileKind::LfsPointer => found.add(InspectionVerdict::Malformed, lfs_pointer()),
         FileKind::Executable => found.add(InspectionVerdict::Suspicious, executable()),
