@@ -222,7 +222,9 @@ fn user_block(length: u64) -> Finding {
     Finding::new(
         "HDF5_USER_BLOCK",
         Severity::Medium,
-        format!("The first {length} bytes do not belong to the HDF5 file: other programs may read them as something else."),
+        format!(
+            "The first {length} bytes do not belong to the HDF5 file: other programs may read them as something else."
+        ),
         "write the file anew without a user block",
     )
 }

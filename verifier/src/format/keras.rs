@@ -13,8 +13,8 @@ use serde_json::{Map, Value, json};
 
 use self::names::Origin;
 use super::content::Content;
-use super::found::{Found, shown};
 use super::findings;
+use super::found::{Found, shown};
 use super::scan::read_bounded;
 use crate::evidence::{Finding, InspectionVerdict, Severity};
 

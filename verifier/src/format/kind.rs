@@ -227,9 +227,10 @@ fn by_container(path: &str, prefix: &[u8]) -> Option<FileKind> {
         return Some(zip_kind(path, prefix));
     }
     match (extension(path).as_str(), prefix) {
-        ("onnx", [0x08, 1..=32, ..]) => Some(FileKind::Onnx),
-        ("pb", [0x08 | 0x0a, ..]) => Some(FileKind::Tensorflow),
-        ("meta", [0x0a, ..]) if !is_text(prefix) => Some(FileKind::Tensorflow),
+        // A small message may be valid text, and its fields may come in any order.
+        ("onnx", _) => Some(FileKind::Onnx),
+        ("pb", _) => Some(FileKind::Tensorflow),
+        ("meta", _) if holds_control_characters(prefix) => Some(FileKind::Tensorflow),
         (_, [0x08, 1..=32, 0x12, length, rest @ ..]) => {
             let producer = rest.get(..usize::from(*length))?;
             let is_text = !producer.is_empty() && producer.iter().all(u8::is_ascii_graphic);
@@ -237,6 +238,10 @@ fn by_container(path: &str, prefix: &[u8]) -> Option<FileKind> {
         }
         _ => None,
     }
+}
+
+fn holds_control_characters(prefix: &[u8]) -> bool {
+    prefix.iter().any(|byte| byte.is_ascii_control() && !b"\t\n\r".contains(byte))
 }
 
 fn zip_kind(path: &str, prefix: &[u8]) -> FileKind {

@@ -282,7 +282,9 @@ impl<'a, 'f> Scanner<'a, 'f> {
             }
         }
         match value {
-            Some(value) if self.facts.len() < 2 * MAX_FACTS => self.text_fact(&format!("metadata.{}", shown(&key)), value),
+            Some(value) if self.facts.len() < 2 * MAX_FACTS => {
+                self.text_fact(&format!("metadata.{}", shown(&key)), value)
+            }
             _ => Ok(()),
         }
     }

@@ -32,9 +32,21 @@ mod tests {
 
     #[test]
     fn paths_that_leave_the_folder_are_told() {
-        for path in
-            ["/etc/passwd", "../x", "a/../../x", "a/..", "..", "C:x", "c:\\x", "\\\\host\\x", "a\\x", "file:///x", "a\0b", "~/x", ".. /x"]
-        {
+        for path in [
+            "/etc/passwd",
+            "../x",
+            "a/../../x",
+            "a/..",
+            "..",
+            "C:x",
+            "c:\\x",
+            "\\\\host\\x",
+            "a\\x",
+            "file:///x",
+            "a\0b",
+            "~/x",
+            ".. /x",
+        ] {
             assert!(escape(path).is_some(), "{path}");
         }
     }

@@ -1,7 +1,7 @@
 //! A file that is also another file: one program sees weights, another unpacks an archive.
 
-use super::found::Found;
 use super::findings;
+use super::found::Found;
 use crate::evidence::{Finding, InspectionVerdict, Severity};
 use crate::read_at::ReadAt;
 
@@ -22,13 +22,18 @@ pub(super) fn ends_as_zip(source: &dyn ReadAt) -> std::io::Result<bool> {
     let length = source.size().min(ZIP_END_BYTES);
     let mut end = vec![0; usize::try_from(length).unwrap_or_default()];
     source.read_exact_at(source.size() - length, &mut end)?;
-    Ok(end.windows(4).enumerate().any(|(at, magic)| magic == b"PK\x05\x06" && is_last_record(&end[at..], source.size())))
+    Ok(end
+        .windows(4)
+        .enumerate()
+        .any(|(at, magic)| magic == b"PK\x05\x06" && is_last_record(&end[at..], source.size())))
 }
 
 /// The record's comment must end with the file, and its directory lie before it.
 fn is_last_record(record: &[u8], size: u64) -> bool {
     let number = |at: usize, width: usize| {
-        record.get(at..at + width).map(|bytes| bytes.iter().rev().fold(0, |number, byte| number << 8 | u64::from(*byte)))
+        record
+            .get(at..at + width)
+            .map(|bytes| bytes.iter().rev().fold(0, |number, byte| number << 8 | u64::from(*byte)))
     };
     let (Some(directory), Some(comment)) = (number(12, 4), number(20, 2)) else { return false };
     let is_zip64 = directory == u64::from(u32::MAX);

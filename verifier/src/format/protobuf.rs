@@ -5,8 +5,8 @@
 //! for, and refuses what no writer of these formats produces. The format:
 //! <https://protobuf.dev/programming-guides/encoding/>.
 
-use super::found::Found;
 use super::findings;
+use super::found::Found;
 use super::pages::{PageError, Pages};
 
 /// Messages in messages; the limit of the reference implementations.

@@ -15,8 +15,8 @@ mod types;
 
 use serde_json::json;
 
-use self::graph::GraphWalk;
 pub(super) use self::checkpoint::is_checkpoint;
+use self::graph::GraphWalk;
 pub(super) use self::lite::scan as scan_lite;
 pub(super) use self::operators::{judge as judge_operator, judge_in_text as judge_operators_in_text};
 pub(super) use self::text::scan as scan_text;
@@ -39,8 +39,9 @@ enum Document {
     MetaGraph,
     Graph,
     KerasMetadata,
-    /// Digests of a SavedModel's parts.
-    Fingerprint,
+    /// A message with numbers where all of these have messages: digests of a SavedModel's parts,
+    /// or a tensor that ONNX tests are fed with.
+    WithoutGraph,
 }
 
 /// Adds to `found` what the graph does.
@@ -69,7 +70,7 @@ fn walk_document(walk: &mut GraphWalk<'_, '_>, message: Span, content: &Content<
         Document::MetaGraph => meta_graph(walk, message)?,
         Document::Graph => walk.graph(message)?,
         Document::KerasMetadata => objects::keras_metadata(walk, message)?,
-        Document::Fingerprint => {}
+        Document::WithoutGraph => {}
     }
     Ok(matches!(document, Document::SavedModel | Document::MetaGraph | Document::Graph))
 }
@@ -86,9 +87,9 @@ fn recognize(walker: &mut Walker<'_>, mut message: Span, path: &str) -> Result<D
     if first.number == 1 && first.is_varint() {
         let mut only_numbers = true;
         while let Some(field) = message.next(walker)? {
-            only_numbers &= field.is_varint();
+            only_numbers &= field.is_varint() || field.number > 2;
         }
-        return Ok(if only_numbers { Document::Fingerprint } else { Document::SavedModel });
+        return Ok(if only_numbers { Document::WithoutGraph } else { Document::SavedModel });
     }
     let is_metadata = first.number == 1 && objects::is_keras_metadata(walker, first.span()?)?;
     Ok(if is_metadata { Document::KerasMetadata } else { Document::Graph })

@@ -3,8 +3,8 @@
 use super::super::found::shown;
 use super::super::tensor::Tensor;
 use super::cursor::Cursor;
-use super::datatype::{self, Datatype};
 use super::dataspace;
+use super::datatype::{self, Datatype};
 use super::error::Hdf5Error;
 use super::header::Message;
 use super::reader::Reader;
@@ -66,9 +66,14 @@ pub(super) fn read(reader: &Reader<'_>, name: &str, messages: &[Message]) -> Res
 /// Where the bytes of a dataset are.
 enum Place {
     /// In the object header.
-    Compact { length: u64 },
+    Compact {
+        length: u64,
+    },
     /// In one run of the file; nowhere yet where the address is missing.
-    Contiguous { at: Option<u64>, length: Option<u64> },
+    Contiguous {
+        at: Option<u64>,
+        length: Option<u64>,
+    },
     /// In pieces, which may be compressed.
     Chunked,
     /// In other datasets, of this or other files.
@@ -91,10 +96,7 @@ fn layout(reader: &Reader<'_>, body: &[u8]) -> Result<Place> {
         }
         3..=5 => match cursor.u8()? {
             0 => Ok(Place::Compact { length: u64::from(cursor.u16()?) }),
-            1 => Ok(Place::Contiguous {
-                at: reader.address(&mut cursor)?,
-                length: Some(reader.length(&mut cursor)?),
-            }),
+            1 => Ok(Place::Contiguous { at: reader.address(&mut cursor)?, length: Some(reader.length(&mut cursor)?) }),
             2 => Ok(Place::Chunked),
             3 => Ok(Place::Virtual),
             _ => Err(Hdf5Error::Invalid("a data layout")),

@@ -1,7 +1,7 @@
 //! Why an HDF5 file is not read, or not to its end.
 
-use super::super::found::Found;
 use super::super::findings;
+use super::super::found::Found;
 use super::super::pages::PageError;
 use super::reader::{MAX_HEADER_MESSAGES, MAX_OBJECTS, MAX_STRUCTURE_BYTES};
 

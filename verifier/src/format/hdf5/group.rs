@@ -124,12 +124,7 @@ fn symbol_table(reader: &mut Reader<'_>, body: &[u8], links: &mut Vec<Link>) -> 
 }
 
 /// Adds a node's children with their height: tables have height 0, and nodes one more than their children.
-fn tree_node(
-    reader: &mut Reader<'_>,
-    at: u64,
-    height: Option<u8>,
-    pending: &mut Vec<(u64, Option<u8>)>,
-) -> Result<()> {
+fn tree_node(reader: &mut Reader<'_>, at: u64, height: Option<u8>, pending: &mut Vec<(u64, Option<u8>)>) -> Result<()> {
     let fixed = 8 + 2 * reader.offset_width();
     let head = reader.signed(at, fixed, *b"TREE", "a group's tree")?;
     let (kind, level, entries) = (head[4], head[5], usize::from(u16::from_le_bytes([head[6], head[7]])));

@@ -88,13 +88,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Reads a structure that begins with `signature`.
-    pub(super) fn signed(
-        &mut self,
-        at: u64,
-        length: usize,
-        signature: [u8; 4],
-        what: &'static str,
-    ) -> Result<Vec<u8>> {
+    pub(super) fn signed(&mut self, at: u64, length: usize, signature: [u8; 4], what: &'static str) -> Result<Vec<u8>> {
         let bytes = self.bytes(at, length)?;
         if bytes.starts_with(&signature) { Ok(bytes) } else { Err(Hdf5Error::Signature { what, at }) }
     }

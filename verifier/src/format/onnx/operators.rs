@@ -132,7 +132,11 @@ fn custom_operators(domain: &str, names: &[&str]) -> Finding {
     Finding::new(
         "ONNX_CUSTOM_OPERATOR",
         Severity::Medium,
-        format!("The model uses {}{more} of the domain `{}`, which a library has to bring.", listed.join(", "), shown(domain)),
+        format!(
+            "The model uses {}{more} of the domain `{}`, which a library has to bring.",
+            listed.join(", "),
+            shown(domain)
+        ),
         "load it only with a library for these operators that you trust",
     )
 }

@@ -26,7 +26,10 @@ pub(super) struct GraphWalk<'a, 'f> {
     pub(super) found: &'f mut Found,
     operators: BTreeMap<String, u64>,
     functions: BTreeSet<String>,
-    tensors: Vec<Tensor>,
+    /// Weights of a SavedModel.
+    variables: Vec<Tensor>,
+    /// Weights of a frozen graph; in a SavedModel, numbers that every copy of a function repeats.
+    constants: Vec<Tensor>,
     facts: Map<String, Value>,
     nodes: u64,
 }
@@ -38,7 +41,8 @@ impl<'a, 'f> GraphWalk<'a, 'f> {
             found,
             operators: BTreeMap::new(),
             functions: BTreeSet::new(),
-            tensors: Vec::new(),
+            variables: Vec::new(),
+            constants: Vec::new(),
             facts: Map::new(),
             nodes: 0,
         }
@@ -62,12 +66,8 @@ impl<'a, 'f> GraphWalk<'a, 'f> {
         Ok(())
     }
 
-    pub(super) fn keep(&mut self, tensor: Tensor) -> Result<()> {
-        if self.tensors.len() == MAX_TENSORS {
-            return Err(ProtobufError::TooLarge);
-        }
-        self.tensors.push(tensor);
-        Ok(())
+    pub(super) fn keep_variable(&mut self, tensor: Tensor) -> Result<()> {
+        keep(&mut self.variables, tensor)
     }
 
     /// FunctionDefLibrary.
@@ -133,7 +133,7 @@ impl<'a, 'f> GraphWalk<'a, 'f> {
         let Some(mut tensor) = types::tensor(&mut self.walker, value, self.found)? else { return Ok(()) };
         if types::is_float(&tensor.element_type) && !tensor.shape.is_empty() {
             tensor.name = name.map(|name| self.walker.name(name)).transpose()?.unwrap_or_default();
-            self.keep(tensor)?;
+            keep(&mut self.constants, tensor)?;
         }
         Ok(())
     }
@@ -187,13 +187,22 @@ impl<'a, 'f> GraphWalk<'a, 'f> {
             counts.into_iter().take(MAX_FACTS).map(|(name, count)| (shown(name), json!(count))).collect();
         self.facts.insert("operators".to_owned(), histogram.into());
         self.found.facts.extend(self.facts);
-        self.found.weights = Some(super::weights(self.tensors));
+        let tensors = if self.variables.is_empty() { self.constants } else { self.variables };
+        self.found.weights = Some(super::weights(tensors));
     }
 
     /// For files that describe a model and hold no graph.
     pub(super) fn finish_without_graph(self) {
         self.found.facts.extend(self.facts);
     }
+}
+
+fn keep(tensors: &mut Vec<Tensor>, tensor: Tensor) -> Result<()> {
+    if tensors.len() == MAX_TENSORS {
+        return Err(ProtobufError::TooLarge);
+    }
+    tensors.push(tensor);
+    Ok(())
 }
 
 /// Dimensions of a TensorShapeProto; unknown ones are given as none.

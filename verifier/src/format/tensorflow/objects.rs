@@ -24,7 +24,7 @@ pub(super) fn object_graph(walk: &mut GraphWalk<'_, '_>, mut message: Span) -> R
         }
     }
     for (_, variable) in variables.into_iter().filter(|(index, _)| !slots.contains(index)) {
-        walk.keep(variable)?;
+        walk.keep_variable(variable)?;
     }
     Ok(())
 }

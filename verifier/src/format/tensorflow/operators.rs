@@ -183,7 +183,8 @@ mod tests {
 
     #[test]
     fn versions_and_experimental_forms_are_judged_alike() {
-        for operator in ["ReadFile", "WholeFileReaderV2", "ExperimentalLoadDataset", "SnapshotDatasetV2", "EagerPyFunc"] {
+        for operator in ["ReadFile", "WholeFileReaderV2", "ExperimentalLoadDataset", "SnapshotDatasetV2", "EagerPyFunc"]
+        {
             assert_eq!(verdict(operator), InspectionVerdict::Dangerous, "{operator}");
         }
         for operator in ["TFRecordDatasetV2", "TextLineReader", "Addons>Gelu"] {

@@ -3,9 +3,9 @@
 //! The text format is read just far enough to find every operation: a string behind `op:`.
 
 use super::super::content::Content;
+use super::super::findings;
 use super::super::found::Found;
 use super::super::scan::read_bounded;
-use super::super::findings;
 use super::operators;
 
 /// Largest text that is looked at, in bytes.
@@ -153,7 +153,10 @@ mod tests {
     #[test]
     fn operations_are_found_however_the_string_is_written() {
         for operator in [r#""ReadFile""#, r"'ReadFile'", r#""Read" 'File'"#, r#""\x52ead\106ile""#] {
-            assert_eq!(verdict(&format!("node {{ name: \"a\" op # note\n : {operator} }}")), InspectionVerdict::Dangerous);
+            assert_eq!(
+                verdict(&format!("node {{ name: \"a\" op # note\n : {operator} }}")),
+                InspectionVerdict::Dangerous
+            );
         }
     }
 
