@@ -142,6 +142,8 @@ fn a_graph_cannot_pass_for_a_message_without_nodes() {
         Message::new().message(1, &Message::new().number(2, 1).text(4, "_tf_keras_x")).message(1, &evil),
         // A number in front, as in a SavedModel.
         Message::new().number(1, 1).message(1, &evil),
+        // A first node that is called like the first piece of a tokenizer.
+        Message::new().message(1, &Message::new().text(1, "<unk>").text(2, "ReadFile")),
         // Fields of a MetaGraphDef behind it.
         graph(std::slice::from_ref(&evil)).message(7, &Message::new()),
     ];

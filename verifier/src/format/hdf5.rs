@@ -28,7 +28,7 @@ use super::content::Content;
 use super::found::{Found, Weights, shown};
 use super::pages::Pages;
 use super::tensor::Tensor;
-use super::{findings, keras, polyglot};
+use super::{findings, keras};
 use crate::evidence::{Finding, InspectionVerdict, Severity};
 
 /// Groups in groups.
@@ -51,7 +51,6 @@ pub(super) fn scan(content: &Content<'_>, found: &mut Found) {
         }
         Err(error) => error.report(found),
     }
-    polyglot::check_end(content.source, found);
 }
 
 /// What stands in front of the file proper and behind it.

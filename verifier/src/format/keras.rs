@@ -8,6 +8,7 @@
 mod code;
 mod files;
 mod names;
+mod shape;
 
 use serde_json::{Map, Value, json};
 
@@ -23,21 +24,24 @@ pub(super) const MAX_CONFIG_BYTES: u64 = 4 * 1024 * 1024;
 /// Longest text kept as a fact, in bytes.
 const MAX_FACT_BYTES: usize = 128;
 
-/// Whether the content is JSON in the shape of a Keras serialization, whatever its name.
-pub(super) fn is_configuration(content: &Content<'_>) -> bool {
-    let Ok(Some(bytes)) = read_bounded(content.source, MAX_CONFIG_BYTES) else { return false };
-    // An escape may hide the key from a search, and not from a parser.
-    let may_hold_key = contains(&bytes, b"class_name") || contains(&bytes, b"\\u");
-    may_hold_key && serde_json::from_slice(&bytes).is_ok_and(|document| is_serialization(&document))
-}
-
-/// Judges a file that [`is_configuration`].
+/// Judges JSON that has the shape of a Keras serialization, whatever its name; leaves other JSON alone.
 pub(super) fn scan(content: &Content<'_>, found: &mut Found) {
     match read_bounded(content.source, MAX_CONFIG_BYTES) {
-        Ok(Some(bytes)) => judge_text(&bytes, "configuration", found),
-        Ok(None) => too_large(content.source.size(), found),
+        Ok(Some(bytes)) if shape::is_serialization(&bytes) => {
+            // The name is also that of another library's configuration, which has an architecture.
+            found.config.take_if(|config| config.architecture.is_none());
+            judge_text(&bytes, "configuration", found);
+        }
+        Ok(None) if begins_as_configuration(content) => too_large(content.source.size(), found),
+        Ok(_) => {}
         Err(error) => findings::unreadable(found, &error),
     }
+}
+
+fn begins_as_configuration(content: &Content<'_>) -> bool {
+    let mut start = [0; 4096];
+    let is_read = content.source.read_exact_at(0, &mut start).is_ok();
+    is_read && [&b"\"class_name\""[..], b"\"registered_name\""].iter().any(|key| contains(&start, key))
 }
 
 /// Judges a configuration as text; `what` names it in findings.
@@ -79,11 +83,6 @@ pub(super) fn judge_config(config: &Value, found: &mut Found) {
 pub(super) fn too_large(size: u64, found: &mut Found) {
     let detail = format!("the Keras configuration has {size} bytes; at most {MAX_CONFIG_BYTES} are read");
     findings::unscannable(found, "KERAS_CONFIG_TOO_LARGE", &detail, "provide the weights as safetensors");
-}
-
-fn is_serialization(document: &Value) -> bool {
-    let Some(object) = document.as_object() else { return false };
-    object.get("class_name").is_some_and(Value::is_string) && object.contains_key("config")
 }
 
 fn contains(bytes: &[u8], needle: &[u8]) -> bool {

@@ -56,6 +56,7 @@ impl FileKind {
             return Self::Empty;
         }
         by_magic(prefix, size)
+            .filter(|kind| *kind != Self::SentencePiece || extension(path) != "pb")
             .or_else(|| by_container(path, prefix))
             .or_else(|| by_text(path, prefix))
             .unwrap_or_else(|| by_extension(path))

@@ -18,7 +18,6 @@ mod metadata;
 mod onnx;
 mod pages;
 mod paths;
-mod polyglot;
 mod precision;
 mod protobuf;
 pub mod safetensors;

@@ -20,7 +20,7 @@ use super::found::{Found, Weights, shown};
 use super::pages::Pages;
 use super::protobuf::{ProtobufError, Span, Walker, each_field};
 use super::tensor::Tensor;
-use super::{findings, metadata, polyglot};
+use super::{findings, metadata};
 
 /// Tensors described in one file.
 const MAX_TENSORS: usize = 100_000;
@@ -39,7 +39,6 @@ pub(super) fn scan(content: &Content<'_>, found: &mut Found) {
         Ok(()) => scanner.finish(),
         Err(error) => error.report(found),
     }
-    polyglot::check_end(content.source, found);
 }
 
 /// What the walk has seen.

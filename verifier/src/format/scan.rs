@@ -18,13 +18,15 @@ pub(crate) fn scan(content: &Content<'_>, found: &mut Found) {
         FileKind::Tensorflow => tensorflow::scan(content, found),
         FileKind::TensorflowLite => tensorflow::scan_lite(content, found),
         FileKind::Hdf5 => hdf5::scan(content, found),
-        FileKind::Json if keras::is_configuration(content) => keras::scan(content, found),
         FileKind::Text if kind::extension(content.path) == "pbtxt" => tensorflow::scan_text(content, found),
         FileKind::Json if kind::file_name(content.path) == "config.json" => config::scan(content, found),
         FileKind::LfsPointer => found.add(InspectionVerdict::Malformed, lfs_pointer()),
         FileKind::Executable => found.add(InspectionVerdict::Suspicious, executable()),
         FileKind::Unknown => found.add(InspectionVerdict::Unsupported, unknown()),
         kind => not_scanned(kind, found),
+    }
+    if content.kind == FileKind::Json {
+        keras::scan(content, found);
     }
     check_name(content, found);
 }

@@ -24,7 +24,7 @@ use super::content::Content;
 use super::found::{Found, Weights, shown};
 use super::pages::Pages;
 use super::protobuf::{ProtobufError, Span, Walker, each_field};
-use super::{findings, kind, paths, polyglot};
+use super::{findings, kind, paths};
 use crate::evidence::{Finding, InspectionVerdict, Severity};
 
 /// Assets and tags kept as facts.
@@ -59,7 +59,6 @@ pub(super) fn scan(content: &Content<'_>, found: &mut Found) {
         Ok(false) => walk.finish_without_graph(),
         Err(error) => error.report(found),
     }
-    polyglot::check_end(content.source, found);
 }
 
 /// Walks the file as what it is; whether that was a graph.

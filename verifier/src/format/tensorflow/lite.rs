@@ -13,7 +13,7 @@ use super::super::flatbuffer::{FlatBuffer, FlatBufferError, Table};
 use super::super::found::{Found, Weights, shown};
 use super::super::pages::{PageError, Pages};
 use super::super::tensor::Tensor;
-use super::super::{findings, polyglot};
+use super::super::findings;
 use super::operators;
 use crate::evidence::{Finding, InspectionVerdict, Severity};
 
@@ -23,7 +23,10 @@ const CUSTOM: u64 = 32;
 const MAX_FACTS: usize = 64;
 const MAX_TENSORS: usize = 100_000;
 const MAX_DIMENSIONS: u64 = 64;
-/// The name of the metadata to which files are attached as an archive behind the model.
+/// The fact that files may be attached to the model: an archive behind it, by the rules of
+/// TensorFlow Lite's metadata.
+const ATTACHED_FILES: &str = "attached_files";
+/// The name of the metadata with which files are attached.
 const METADATA_NAME: &str = "TFLITE_METADATA";
 /// Operators written as custom ones that the runtime, or a runtime of the same makers, brings along.
 const KNOWN_CUSTOM: [&str; 11] = [
@@ -44,10 +47,8 @@ type Result<T> = std::result::Result<T, FlatBufferError>;
 
 /// Adds to `found` what the model computes with, and what it weighs.
 pub(in super::super) fn scan(content: &Content<'_>, found: &mut Found) {
-    let outcome = Model::read(content, found);
-    match outcome {
-        Ok(has_attached_files) if has_attached_files => {}
-        Ok(_) => polyglot::check_end(content.source, found),
+    match Model::read(content, found) {
+        Ok(()) => {}
         Err(FlatBufferError::Page(PageError::Io(error))) => findings::unreadable(found, &error),
         Err(error) if error.is_too_large() => {
             findings::unscannable(found, error.code(), &error, "provide the weights as safetensors");
@@ -64,8 +65,7 @@ struct Model<'a> {
 }
 
 impl<'a> Model<'a> {
-    /// Reads the model; whether files are attached to it.
-    fn read(content: &Content<'a>, found: &mut Found) -> Result<bool> {
+    fn read(content: &Content<'a>, found: &mut Found) -> Result<()> {
         let (buffer, root) = FlatBuffer::open(Pages::new(content.source))?;
         let mut model = Self { buffer, buffers: Vec::new(), tensors: Vec::new() };
         let version = model.buffer.number(root, 0, 4)?;
@@ -74,9 +74,11 @@ impl<'a> Model<'a> {
         model.operators(root, found)?;
         model.read_buffers(root)?;
         model.graphs(root, found)?;
-        let has_attached_files = model.has_metadata(root)?;
+        if model.has_metadata(root)? {
+            found.facts.insert(ATTACHED_FILES.to_owned(), json!(true));
+        }
         found.weights = Some(Weights { tensors: model.tensors, ..Weights::default() });
-        Ok(has_attached_files)
+        Ok(())
     }
 
     fn description(&mut self, root: Table, found: &mut Found) -> Result<()> {
