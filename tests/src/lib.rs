@@ -8,7 +8,10 @@
 //! tests without a cycle.
 
 pub mod environment;
+pub mod flatbuffer;
 pub mod gguf;
+pub mod hdf5;
+pub mod protobuf;
 pub mod proxy;
 pub mod random;
 pub mod safetensors;

@@ -5,6 +5,7 @@
 
 use super::gguf;
 use super::safetensors;
+use super::tensorflow;
 
 /// Bytes to read from the start of a file for [`FileKind::recognize`].
 pub(super) const PREFIX_BYTES: usize = 4096;
@@ -55,6 +56,7 @@ impl FileKind {
             return Self::Empty;
         }
         by_magic(prefix, size)
+            .filter(|kind| *kind != Self::SentencePiece || extension(path) != "pb")
             .or_else(|| by_container(path, prefix))
             .or_else(|| by_text(path, prefix))
             .unwrap_or_else(|| by_extension(path))
@@ -109,15 +111,15 @@ impl FileKind {
         match self {
             Self::Pickle => not_scanned("PICKLE_NOT_SCANNED", "convert the weights to safetensors"),
             Self::Ggml => not_scanned("GGML_NOT_SCANNED", "convert the weights to GGUF"),
-            Self::Onnx => not_scanned("ONNX_NOT_SCANNED", "provide the weights as safetensors or GGUF as well"),
-            Self::Tensorflow | Self::TensorflowLite => {
-                not_scanned("TENSORFLOW_NOT_SCANNED", "provide the weights as safetensors")
-            }
-            Self::Hdf5 | Self::Keras => not_scanned("KERAS_NOT_SCANNED", "provide the weights as safetensors"),
+            Self::Keras => not_scanned("KERAS_NOT_SCANNED", "provide the weights as safetensors"),
             Self::Numpy => not_scanned("NUMPY_NOT_SCANNED", "provide the arrays as safetensors"),
             Self::Archive => not_scanned("ARCHIVE_NOT_SCANNED", "push the files the archive holds"),
             Self::Gguf
             | Self::Safetensors
+            | Self::Onnx
+            | Self::Tensorflow
+            | Self::TensorflowLite
+            | Self::Hdf5
             | Self::Executable
             | Self::SentencePiece
             | Self::Image
@@ -177,6 +179,8 @@ fn by_inner_magic(prefix: &[u8]) -> Option<FileKind> {
     let at = |offset: usize, magic: &[u8]| prefix.get(offset..).is_some_and(|rest| rest.starts_with(magic));
     if at(4, b"TFL3") {
         Some(FileKind::TensorflowLite)
+    } else if [512, 1024, 2048].iter().any(|user_block| at(*user_block, b"\x89HDF\r\n\x1a\n")) {
+        Some(FileKind::Hdf5)
     } else if at(257, b"ustar") {
         Some(FileKind::Archive)
     } else if at(0, b"RIFF") && at(8, b"WEBP") {
@@ -224,8 +228,10 @@ fn by_container(path: &str, prefix: &[u8]) -> Option<FileKind> {
         return Some(zip_kind(path, prefix));
     }
     match (extension(path).as_str(), prefix) {
-        ("onnx", [0x08, 1..=32, ..]) => Some(FileKind::Onnx),
-        ("pb", [0x08 | 0x0a, ..]) => Some(FileKind::Tensorflow),
+        // A small message may be valid text, and its fields may come in any order.
+        ("onnx", _) => Some(FileKind::Onnx),
+        ("pb", _) => Some(FileKind::Tensorflow),
+        ("meta", _) if holds_control_characters(prefix) => Some(FileKind::Tensorflow),
         (_, [0x08, 1..=32, 0x12, length, rest @ ..]) => {
             let producer = rest.get(..usize::from(*length))?;
             let is_text = !producer.is_empty() && producer.iter().all(u8::is_ascii_graphic);
@@ -233,6 +239,10 @@ fn by_container(path: &str, prefix: &[u8]) -> Option<FileKind> {
         }
         _ => None,
     }
+}
+
+fn holds_control_characters(prefix: &[u8]) -> bool {
+    prefix.iter().any(|byte| byte.is_ascii_control() && !b"\t\n\r".contains(byte))
 }
 
 fn zip_kind(path: &str, prefix: &[u8]) -> FileKind {
@@ -289,6 +299,7 @@ fn by_extension(path: &str) -> FileKind {
     match extension(path).as_str() {
         "onnx" => FileKind::Onnx,
         "pb" => FileKind::Tensorflow,
+        _ if tensorflow::is_checkpoint(path) => FileKind::Tensorflow,
         "gguf" => FileKind::Gguf,
         "safetensors" => FileKind::Safetensors,
         _ if is_pickle_extension(path) => FileKind::Pickle,

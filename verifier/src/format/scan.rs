@@ -5,7 +5,7 @@ use std::io;
 use super::content::Content;
 use super::found::Found;
 use super::kind::{self, FileKind, PREFIX_BYTES, Support};
-use super::{corruption, document, findings, gguf, safetensors};
+use super::{corruption, document, findings, gguf, hdf5, keras, onnx, safetensors, tensorflow};
 use crate::evidence::{Finding, InspectionVerdict, Severity};
 use crate::read_at::ReadAt;
 
@@ -15,11 +15,19 @@ pub(crate) fn scan(content: &Content<'_>, found: &mut Found) {
         FileKind::Gguf => gguf::scan(content, found),
         FileKind::Safetensors => safetensors::scan(content, found),
         FileKind::Json if document::is_known(content.path) => document::scan(content, found),
+        FileKind::Onnx => onnx::scan(content, found),
+        FileKind::Tensorflow => tensorflow::scan(content, found),
+        FileKind::TensorflowLite => tensorflow::scan_lite(content, found),
+        FileKind::Hdf5 => hdf5::scan(content, found),
+        FileKind::Text if kind::extension(content.path) == "pbtxt" => tensorflow::scan_text(content, found),
         FileKind::LfsPointer => found.add(InspectionVerdict::Malformed, lfs_pointer()),
         FileKind::Executable => found.add(InspectionVerdict::Suspicious, executable()),
         FileKind::Unknown => found.add(InspectionVerdict::Unsupported, unknown()),
         FileKind::Text => check_program_text(content, found),
         kind => not_scanned(kind, found),
+    }
+    if content.kind == FileKind::Json {
+        keras::scan(content, found);
     }
     check_name(content, found);
     if found.verdict == InspectionVerdict::Malformed && content.depth == 0 {

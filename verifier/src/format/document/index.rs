@@ -11,6 +11,7 @@ use super::Document;
 use crate::evidence::{Finding, InspectionVerdict, Severity};
 use crate::format::findings;
 use crate::format::found::{Found, shown};
+use crate::format::paths::escape;
 
 /// Largest index that is read, in bytes; 100,000 tensors take some 10 MiB.
 pub(super) const MAX_INDEX_BYTES: u64 = 20 * 1024 * 1024;
@@ -57,11 +58,9 @@ pub(super) fn read(bytes: &[u8], found: &mut Found) {
     found.document = Some(Document::Index(Index { files: map.files }));
 }
 
-/// A file of the same folder or one below it, named so that every loader finds the same one.
+/// A file of the same folder or one below it.
 fn is_plain(name: &str) -> bool {
-    !name.is_empty()
-        && !name.contains(['\\', ':', '\0', '?', '#', '%'])
-        && name.split('/').all(|part| !part.is_empty() && part != "." && part != "..")
+    !name.is_empty() && escape(name).is_none()
 }
 
 fn outside(name: &str) -> Finding {
