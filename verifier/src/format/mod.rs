@@ -4,6 +4,7 @@
 //! recognized by its bytes, weights are read by strict readers of our own, and what this
 //! release cannot read is reported as such and never as clean.
 
+mod archive;
 mod config;
 mod content;
 mod findings;
@@ -12,9 +13,12 @@ pub mod gguf;
 mod inspect;
 pub(crate) mod kind;
 mod metadata;
+mod numpy;
+mod pickle;
 mod precision;
 pub mod safetensors;
 mod scan;
+mod section;
 mod tensor;
 
 pub use inspect::{FileEntry, inspect};

@@ -5,7 +5,7 @@ use std::io;
 use super::content::Content;
 use super::found::Found;
 use super::kind::{self, FileKind, PREFIX_BYTES, Support};
-use super::{config, findings, gguf, safetensors};
+use super::{archive, config, findings, gguf, numpy, pickle, safetensors};
 use crate::evidence::{Finding, InspectionVerdict, Severity};
 use crate::read_at::ReadAt;
 
@@ -14,11 +14,17 @@ pub(crate) fn scan(content: &Content<'_>, found: &mut Found) {
     match content.kind {
         FileKind::Gguf => gguf::scan(content, found),
         FileKind::Safetensors => safetensors::scan(content, found),
+        FileKind::Pickle => pickle::scan(content, found),
+        FileKind::Numpy => numpy::scan(content, found),
+        FileKind::Archive => archive::scan(content, found),
         FileKind::Json if kind::file_name(content.path) == "config.json" => config::scan(content, found),
         FileKind::LfsPointer => found.add(InspectionVerdict::Malformed, lfs_pointer()),
         FileKind::Executable => found.add(InspectionVerdict::Suspicious, executable()),
         FileKind::Unknown => found.add(InspectionVerdict::Unsupported, unknown()),
         kind => not_scanned(kind, found),
+    }
+    if content.depth == 0 && !kind::is_zip(content.source) {
+        archive::polyglot_tail(content, found);
     }
     check_name(content, found);
 }
@@ -29,7 +35,8 @@ pub(crate) fn recognize(path: &str, source: &dyn ReadAt) -> io::Result<FileKind>
     let length = usize::try_from(size).unwrap_or(PREFIX_BYTES).min(PREFIX_BYTES);
     let mut prefix = vec![0; length];
     source.read_exact_at(0, &mut prefix)?;
-    Ok(FileKind::recognize(path, &prefix, size))
+    let kind = FileKind::recognize(path, &prefix, size);
+    Ok(if kind::is_zip(source) { archive::zip_kind(source, kind) } else { kind })
 }
 
 /// The whole of `source`, or none where it is longer than `limit` bytes.
