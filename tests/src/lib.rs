@@ -9,7 +9,9 @@
 
 pub mod environment;
 pub mod gguf;
+pub mod pickle;
 pub mod proxy;
 pub mod random;
 pub mod safetensors;
 pub mod server;
+pub mod zip;

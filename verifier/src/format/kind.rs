@@ -198,7 +198,7 @@ pub(super) fn is_zip(source: &dyn ReadAt) -> bool {
     source.read_exact_at(0, &mut prefix).is_ok() && is_zip_prefix(&prefix)
 }
 
-fn is_zip_prefix(prefix: &[u8]) -> bool {
+pub(super) fn is_zip_prefix(prefix: &[u8]) -> bool {
     [&b"PK\x03\x04"[..], b"PK\x05\x06", b"PK\x07\x08"].iter().any(|magic| prefix.starts_with(magic))
 }
 

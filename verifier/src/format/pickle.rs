@@ -18,6 +18,8 @@ mod text;
 mod torch;
 mod value;
 
+use std::collections::HashMap;
+
 use error::PickleError;
 use machine::Machine;
 use reader::Reader;
@@ -56,14 +58,13 @@ pub(super) fn scan_torch_member(
     is_torch_script: bool,
     places: &dyn Fn(&str) -> Option<Place>,
     found: &mut Found,
-) -> Vec<(String, u64)> {
+) -> HashMap<String, u64> {
     let outcome = follow(content.source, is_torch_script);
     report_findings(&outcome, content, found);
-    let Some(root) = outcome.roots.first() else { return Vec::new() };
-    let tensors = torch::read(&outcome.machine, root, places);
-    let storages = tensors.storages();
-    tensors.report(content.path, found);
-    storages
+    if let Some(root) = outcome.roots.first() {
+        torch::read(&outcome.machine, root, places).report(content.path, found);
+    }
+    torch::storages(&outcome.machine)
 }
 
 /// What became of all pickles in one source.

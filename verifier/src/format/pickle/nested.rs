@@ -60,7 +60,7 @@ fn coding(prefix: &[u8]) -> Option<Coding> {
 }
 
 fn begins_content(bytes: &[u8]) -> bool {
-    kind::is_pickle(bytes) || kind::is_archive(bytes)
+    kind::is_pickle(bytes) || kind::is_archive(bytes) || kind::is_zip_prefix(bytes)
 }
 
 /// Adds what the constant of `content` at `position` holds.

@@ -3,7 +3,7 @@
 //! After `torch/serialization.py` and `torch/_utils.py`: a tensor is a call of a rebuild function
 //! on a storage, which the pickle names by a persistent id `('storage', type, key, device, count)`.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{HashMap, HashSet};
 
 use super::machine::Machine;
 use super::value::{Node, Value};
@@ -28,10 +28,16 @@ pub(in crate::format) struct Place {
 #[derive(Debug, Default)]
 pub(super) struct Tensors {
     list: Vec<Tensor>,
-    /// Bytes by storage key, as the pickle states them.
-    storages: BTreeMap<String, u64>,
     problem: Option<(&'static str, String)>,
     is_incomplete: bool,
+}
+
+/// A storage as a persistent id names it.
+struct Storage<'a> {
+    key: &'a str,
+    /// PyTorch's name and the bytes of an element.
+    element: (&'static str, u64),
+    bytes: u64,
 }
 
 /// The part of a storage that a tensor is.
@@ -85,14 +91,14 @@ fn is_optimizer(machine: &Machine, root: &Value) -> bool {
 /// Reads a file of PyTorch's old format: five pickles, then for each key the number of elements
 /// and the data.
 pub(super) fn read_legacy(machine: &Machine, roots: &[Value], data_start: u64, source: &dyn ReadAt) -> Tensors {
-    let named = read(machine, &roots[3], &|_| None);
-    let mut places = BTreeMap::new();
+    let storages = storages(machine);
+    let mut places = HashMap::new();
     let mut position = data_start;
     let mut problem = None;
     for key in machine.nodes.list(&roots[4]).unwrap_or_default().iter().filter_map(Value::text) {
         let mut count = [0; 8];
-        let Some(bytes) = named.storages.get(key).copied() else {
-            problem = Some(format!("the file lists storage `{}`, which no tensor uses", shown(key)));
+        let Some(bytes) = storages.get(key).copied() else {
+            problem = Some(format!("the file lists storage `{}`, which no tensor names", shown(key)));
             break;
         };
         let end = position.checked_add(8).and_then(|start| start.checked_add(bytes));
@@ -177,25 +183,34 @@ fn view<'a>(machine: &'a Machine, value: &Value) -> Option<View<'a>> {
     let [storage, offset, shape, strides, ..] = arguments else { return None };
     let dtype = if function == "_rebuild_tensor_v3" { arguments.get(6) } else { None };
     let Node::Persistent(identifier) = machine.nodes.get(storage)? else { return None };
-    let [kind, storage_type, key, _, count, ..] = machine.nodes.tuple(identifier)? else { return None };
-    if kind.text() != Some("storage") {
-        return None;
-    }
-    let (_, storage_name) = machine.imports.name_of(storage_type)?;
-    let stored = element(storage_name)?;
+    let storage = Storage::of(machine, identifier)?;
     let (element_type, element_bytes) = match dtype {
         Some(dtype) => element(machine.imports.name_of(dtype)?.1)?,
-        None => stored,
+        None => storage.element,
     };
     Some(View {
-        key: key.text()?,
+        key: storage.key,
         element_type,
         element_bytes,
-        storage_bytes: count.whole_number()?.checked_mul(stored.1)?,
+        storage_bytes: storage.bytes,
         offset: offset.whole_number()?,
         shape: whole_numbers(machine, shape)?,
         strides: whole_numbers(machine, strides)?,
     })
+}
+
+impl<'a> Storage<'a> {
+    fn of(machine: &'a Machine, identifier: &Value) -> Option<Self> {
+        let [kind, class, key, _, count, ..] = machine.nodes.tuple(identifier)? else { return None };
+        let element = element(machine.imports.name_of(class)?.1).filter(|_| kind.text() == Some("storage"))?;
+        Some(Self { key: key.text()?, element, bytes: count.whole_number()?.checked_mul(element.1)? })
+    }
+}
+
+/// Keys of all storages that the pickle names, with their bytes.
+pub(super) fn storages(machine: &Machine) -> HashMap<String, u64> {
+    let named = machine.nodes.persistent().filter_map(|identifier| Storage::of(machine, identifier));
+    named.map(|storage| (storage.key.to_owned(), storage.bytes)).collect()
 }
 
 fn whole_numbers(machine: &Machine, value: &Value) -> Option<Vec<u64>> {
@@ -270,12 +285,7 @@ impl Tensors {
             self.problem.get_or_insert(("TORCH_TENSOR_OUT_OF_BOUNDS", problem));
             return;
         };
-        if self
-            .storages
-            .insert(view.key.to_owned(), view.storage_bytes)
-            .is_some_and(|bytes| bytes != view.storage_bytes)
-            || place.is_some_and(|place| place.length != view.storage_bytes)
-        {
+        if place.is_some_and(|place| place.length != view.storage_bytes) {
             let problem = format!("storage `{}` is not of the size that its tensors state", shown(view.key));
             self.problem.get_or_insert(("TORCH_STORAGE_MISMATCH", problem));
         }
@@ -287,11 +297,6 @@ impl Tensors {
             byte_length,
             offset: start.map(|start| start.saturating_add(view.offset.saturating_mul(view.element_bytes))),
         });
-    }
-
-    /// Keys of the storages that tensors use, with their bytes.
-    pub(super) fn storages(&self) -> Vec<(String, u64)> {
-        self.storages.iter().map(|(key, bytes)| (key.clone(), *bytes)).collect()
     }
 
     /// Adds the tensors of the file called `path`.

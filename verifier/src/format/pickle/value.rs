@@ -91,6 +91,14 @@ impl Nodes {
         Value::Node(index)
     }
 
+    /// What the persistent ids of the pickle name.
+    pub(super) fn persistent(&self) -> impl Iterator<Item = &Value> {
+        self.list.iter().filter_map(|node| match node {
+            Node::Persistent(identifier) => Some(identifier),
+            _ => None,
+        })
+    }
+
     pub(super) fn get(&self, value: &Value) -> Option<&Node> {
         match value {
             Value::Node(index) => self.list.get(usize::try_from(*index).ok()?),

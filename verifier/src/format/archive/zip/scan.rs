@@ -14,7 +14,7 @@ use crate::format::content::Content;
 use crate::format::found::{Found, Weights, shown};
 use crate::format::section::{Section, Stream};
 use crate::format::tensor::Tensor;
-use crate::format::{findings, kind, pickle};
+use crate::format::{findings, kind, pickle, scan};
 
 const STORED: u16 = 0;
 const DEFLATED: u16 = 8;
@@ -162,6 +162,9 @@ impl Archive<'_> {
         if self.is_encrypted(entry, &section, found) {
             return Vec::new();
         }
+        if layout.is_some() && is_raw_data(entry, &section) {
+            return Vec::new();
+        }
         if layout.is_some_and(|layout| layout.is_code(&entry.name)) {
             torch::check_code(&entry.name, &unpack_beginning(entry, &section, MAX_CODE_BYTES), found);
         }
@@ -229,6 +232,15 @@ impl Archive<'_> {
         broken(found, "ZIP_FALSE_FLAGS", detail);
         false
     }
+}
+
+/// Whether a member of a PyTorch archive lies among the storages and is of no known format, as data is.
+fn is_raw_data(entry: &Entry, section: &Section<'_>) -> bool {
+    let mut folders = entry.name.rsplit('/').skip(1);
+    let is_among_storages = folders.next().is_some_and(|folder| ["data", "constants"].contains(&folder));
+    is_among_storages
+        && entry.method == STORED
+        && scan::recognize(&entry.name, section).is_ok_and(|kind| kind == kind::FileKind::Unknown)
 }
 
 /// The tensors of a member, named after it where it holds but one array.
