@@ -9,6 +9,7 @@
 
 pub mod environment;
 pub mod gguf;
+pub mod memory;
 pub mod pickle;
 pub mod proxy;
 pub mod random;

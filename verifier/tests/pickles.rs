@@ -337,3 +337,20 @@ fn a_pickle_under_another_name_is_judged_as_a_pickle() {
         assert_eq!(inspection.verdict, InspectionVerdict::Dangerous, "{name}");
     }
 }
+
+#[test]
+fn pickles_that_begin_like_text_are_told_from_text() {
+    let attack = b"Vnothing\n0cos\nsystem\n(S'id'\ntR.";
+    for name in ["pytorch_model.bin", "notes.txt", "README.md", "LICENSE", "data"] {
+        assert_eq!(inspect_as(name, attack).verdict, InspectionVerdict::Dangerous, "{name}");
+    }
+    // Lists of words and source code: `c` and `i` begin imports.
+    for text in ["cat\ndog\n", "code\nos\n.\n", "import os\nos.system('id')\n", "class A:\n  pass\n", "N\n.\n"] {
+        let inspection = inspect_as("labels.txt", text.as_bytes());
+        assert_eq!(
+            (inspection.verdict, inspection.files[0].format.as_str()),
+            (InspectionVerdict::Ok, "text"),
+            "{text}"
+        );
+    }
+}

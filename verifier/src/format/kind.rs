@@ -5,6 +5,7 @@
 
 use super::archive::{self, Compression};
 use super::gguf;
+use super::pickle;
 use super::safetensors;
 use crate::read_at::ReadAt;
 
@@ -58,6 +59,7 @@ impl FileKind {
         }
         by_magic(prefix, size)
             .or_else(|| by_container(path, prefix))
+            .or_else(|| by_instructions(path, prefix))
             .or_else(|| by_text(path, prefix))
             .unwrap_or_else(|| by_extension(path))
     }
@@ -176,7 +178,7 @@ fn by_inner_magic(prefix: &[u8]) -> Option<FileKind> {
         Some(FileKind::Archive)
     } else if at(0, b"RIFF") && at(8, b"WEBP") {
         Some(FileKind::Image)
-    } else if is_pickle(prefix) {
+    } else if is_binary_pickle(prefix) {
         Some(FileKind::Pickle)
     } else if is_sentence_piece(prefix) {
         Some(FileKind::SentencePiece)
@@ -202,11 +204,25 @@ pub(super) fn is_zip_prefix(prefix: &[u8]) -> bool {
     [&b"PK\x03\x04"[..], b"PK\x05\x06", b"PK\x07\x08"].iter().any(|magic| prefix.starts_with(magic))
 }
 
-/// Protocols 2 to 5 start with the PROTO opcode; 0 and 1 are recognized by how they begin in practice:
-/// an import of `module\nname\n`, or a marked container with its memo.
+/// Protocols 0 and 1 begin with no mark of their own, and any text may begin like them: a list of
+/// words that starts with `cat` like an import. So the content counts as a pickle where the name says
+/// so, or where following it leads somewhere.
+fn by_instructions(path: &str, prefix: &[u8]) -> Option<FileKind> {
+    let is_one = is_pickle(prefix) && (is_pickle_extension(path) || pickle::leads_somewhere(&prefix.to_vec()));
+    is_one.then_some(FileKind::Pickle)
+}
+
+/// Protocols 2 to 5 start with the PROTO opcode.
+const fn is_binary_pickle(prefix: &[u8]) -> bool {
+    matches!(prefix, [0x80, 2..=5, ..])
+}
+
+/// Whether the prefix is how pickles begin in practice: with the PROTO opcode, an import of
+/// `module\nname\n`, or a marked container with its memo.
 pub(super) fn is_pickle(prefix: &[u8]) -> bool {
     match prefix {
-        [0x80, 2..=5, ..] | [b'(', b'l' | b'd' | b't', b'p' | b'q', ..] | [b']' | b'}' | b')', b'q', ..] => true,
+        prefix if is_binary_pickle(prefix) => true,
+        [b'(', b'l' | b'd' | b't', b'p' | b'q', ..] | [b']' | b'}' | b')', b'q', ..] => true,
         [b'(', b'i' | b'c', rest @ ..] | [b'c', rest @ ..] => is_import(rest),
         _ => false,
     }

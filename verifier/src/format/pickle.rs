@@ -51,6 +51,16 @@ pub(super) fn scan(content: &Content<'_>, found: &mut Found) {
     }
 }
 
+/// Whether the content, whatever it looks like, is a pickle that does something: one from its start
+/// to its end that imports a name, or one that breaks off after a dangerous call.
+pub(super) fn leads_somewhere(source: &dyn ReadAt) -> bool {
+    let mut prefix = [0; 64];
+    let length = source.read_at(0, &mut prefix).unwrap_or(0);
+    let outcome = follow(source, false);
+    let imports = &outcome.machine.imports;
+    imports.is_armed() || (outcome.is_whole() && (!imports.is_empty() || kind::is_pickle(&prefix[..length])))
+}
+
 /// Follows the `data.pkl` of a PyTorch archive, whose tensors lie at `places`, and says which
 /// storages it names, with their bytes.
 pub(super) fn scan_torch_member(
@@ -77,6 +87,13 @@ struct Outcome {
     trailing: Option<u64>,
     /// Where the data of PyTorch's old format starts.
     legacy_data: Option<u64>,
+}
+
+impl Outcome {
+    /// Whether the source is pickles from its start to its end.
+    fn is_whole(&self) -> bool {
+        self.error.is_none() && self.trailing.is_none()
+    }
 }
 
 fn follow(source: &dyn ReadAt, allows_torch_script: bool) -> Outcome {

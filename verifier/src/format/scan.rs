@@ -36,7 +36,15 @@ pub(crate) fn recognize(path: &str, source: &dyn ReadAt) -> io::Result<FileKind>
     let mut prefix = vec![0; length];
     source.read_exact_at(0, &mut prefix)?;
     let kind = FileKind::recognize(path, &prefix, size);
-    Ok(if kind::is_zip(source) { archive::zip_kind(source, kind) } else { kind })
+    Ok(match kind {
+        kind if kind::is_zip(source) => archive::zip_kind(source, kind),
+        FileKind::Text | FileKind::ModelCard | FileKind::License | FileKind::Unknown
+            if pickle::leads_somewhere(source) =>
+        {
+            FileKind::Pickle
+        }
+        kind => kind,
+    })
 }
 
 /// The whole of `source`, or none where it is longer than `limit` bytes.

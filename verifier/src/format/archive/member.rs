@@ -14,6 +14,8 @@ use crate::read_at::ReadAt;
 const SMALL_FILE_BYTES: u64 = 16 * 1024 * 1024;
 /// The same for a file of 1 MiB and more.
 const LARGE_FILE_BYTES: u64 = 64 * 1024 * 1024;
+/// What deflate can make of a byte at most; room for so much is kept where no size is stated.
+const MAX_RATIO: u64 = 1032;
 /// Bytes of one member per packed byte from which on what cannot be unpacked counts as a bomb.
 pub(super) const BOMB_RATIO: u64 = 100;
 
@@ -111,7 +113,8 @@ fn unpack_more(
     let limit = limit(content);
     let mut bytes = beginning.bytes;
     let before = bytes.len();
-    let expected = usize::try_from(member.size.unwrap_or(0).min(limit)).unwrap_or(0);
+    let at_most = member.size.unwrap_or_else(|| member.stored.saturating_mul(MAX_RATIO)).min(limit);
+    let expected = usize::try_from(at_most).unwrap_or(0);
     bytes.reserve_exact(expected.saturating_sub(before));
     read_up_to(stream, &mut bytes, limit)?;
     if !content.allowance.take_bytes((bytes.len() - before) as u64) {

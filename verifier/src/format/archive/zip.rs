@@ -12,7 +12,7 @@ mod scan;
 
 pub(super) use scan::scan;
 
-use directory::{Directory, End};
+use directory::Directory;
 
 use super::super::content::Content;
 use super::super::found::Found;
@@ -20,9 +20,6 @@ use super::super::kind::{FileKind, extension};
 use super::{broken, member};
 use crate::format::section::Section;
 use crate::read_at::ReadAt;
-
-/// Bytes read from the end of a file to find out whether a zip hides there.
-const TAIL_BYTES: u64 = 4096;
 
 /// What a zip is, by the names of its members; `by_name` where they do not tell.
 pub(in crate::format) fn kind(source: &dyn ReadAt, by_name: FileKind) -> FileKind {
@@ -47,12 +44,8 @@ fn is_data_pickle(name: &str) -> bool {
 
 /// A zip at the end of a file of another kind: what opens the file as a zip sees only that one.
 pub(in crate::format) fn polyglot_tail(content: &Content<'_>, found: &mut Found) {
-    let size = content.source.size();
-    let start = size.saturating_sub(TAIL_BYTES);
-    let tail = Section::new(content.source, start, TAIL_BYTES);
-    let Ok(end) = End::find(&tail) else { return };
     let Ok(directory) = Directory::read(content.source) else { return };
-    if directory.entries.is_empty() || end.trailing > 0 {
+    if directory.entries.is_empty() {
         return;
     }
     let detail = format!(
@@ -61,7 +54,6 @@ pub(in crate::format) fn polyglot_tail(content: &Content<'_>, found: &mut Found)
         directory.entries.len()
     );
     broken(found, "POLYGLOT", detail);
-    let length = size - directory.shift;
-    let inner = Section::new(content.source, directory.shift, length);
+    let inner = Section::new(content.source, directory.shift, content.source.size() - directory.shift);
     member::scan_stored("archive at the end", &inner, content, found);
 }

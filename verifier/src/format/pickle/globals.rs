@@ -48,7 +48,7 @@ fn modern_name<'a>(module: &'a str, name: &'a str) -> (&'a str, &'a str) {
 fn is_allowed(module: &str, name: &str) -> bool {
     ALLOWED.iter().any(|(allowed, names)| *allowed == module && names.split(' ').any(|allowed| allowed == name))
         || (module == "builtins" && is_exception(name))
-        || (module == "torch" && is_torch_type(name))
+        || (matches!(module, "torch" | "torch.cuda" | "torch.storage") && is_torch_type(name))
         || is_known_instance(module, name)
         || is_known_reconstructor(module, name)
 }
@@ -258,19 +258,15 @@ const INSTANCE_MODULES: &str = "sklearn.base sklearn.calibration sklearn.cluster
     trl.trainer.ppo_config sentence_transformers.training_args sentence_transformers.evaluation.SimilarityFunction";
 
 /// Third-party packages (and all below them) that exist to run, load, fetch or drive something.
+/// Functions of other packages need no entry: calling one that is not known is dangerous anyway.
 const DANGEROUS_PACKAGES: &str = "pip setuptools pkg_resources _distutils_hack wheel conda requests aiohttp httpx \
     httplib2 urllib3 pycurl paramiko fabric invoke pexpect ptyprocess sh plumbum docker IPython ipykernel jupyter_client \
     jupyter_server nbconvert notebook cloudpickle dill jsonpickle jinja2 mako yaml ruamel psutil py pytest _pytest nose \
-    numba cffi cython pyximport ray dask distributed celery twisted tornado gevent eventlet zmq websocket websockets \
-    redis pymongo sqlalchemy boto3 botocore s3fs fsspec smart_open gdown wget git selenium playwright flask django \
-    fastapi uvicorn gradio streamlit win32api win32com win32process pythoncom pywintypes pyautogui pynput keyboard \
-    torch.hub torch.serialization torch.jit torch.ops torch.classes torch.package torch.export torch.onnx \
-    torch.multiprocessing torch.distributed torch._inductor torch._dynamo torch._functorch torch.fx torch.utils \
-    torch.testing torch.backends torch._ops torch._library torch._jit_internal torch.library torch.cuda \
-    numpy.testing numpy.f2py numpy.distutils numpy.ctypeslib numpy.lib numpy.compat numpy.core._ufunc_reconstruct \
-    scipy.io scipy.weave pandas.io pandas.eval pandas.core.computation joblib.externals joblib.parallel \
-    tensorflow keras huggingface_hub datasets transformers.pipelines transformers.dynamic_module_utils \
-    transformers.utils.hub mlflow wandb fickling picklescan modelscan";
+    cffi pyximport celery twisted tornado gevent eventlet zmq websocket websockets redis pymongo sqlalchemy boto3 \
+    botocore s3fs smart_open gdown wget git selenium playwright flask django fastapi uvicorn gradio streamlit win32api \
+    win32com win32process pythoncom pywintypes pyautogui pynput keyboard torch.hub torch.serialization torch.jit \
+    torch.ops torch.classes torch.package torch._inductor torch._dynamo torch._ops torch.multiprocessing numpy.testing \
+    numpy.f2py numpy.distutils numpy.ctypeslib scipy.weave pandas.io joblib.externals transformers.dynamic_module_utils";
 
 /// Last parts of names that are trouble in any module, which may have imported them from another.
 const DANGEROUS_NAMES: &str = "Popen popen system eval exec execfile compile getattr setattr delattr import_module \

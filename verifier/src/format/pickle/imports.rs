@@ -111,10 +111,6 @@ impl Imports {
         }
     }
 
-    pub(super) fn module(&self, index: u32) -> Option<&str> {
-        self.get(index).map(|import| import.module.as_str())
-    }
-
     /// Module and name of an imported value.
     pub(super) fn name_of(&self, value: &Value) -> Option<(&str, &str)> {
         let Value::Global(index) = value else { return None };

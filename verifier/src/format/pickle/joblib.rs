@@ -2,7 +2,7 @@
 //! instruction that describes them (joblib, `numpy_pickle.py`).
 
 use super::imports::Imports;
-use super::value::{Node, Nodes, Value};
+use super::value::{Nodes, Object, Value};
 use crate::format::numpy::item_bytes;
 
 /// What follows the description of an array.
@@ -34,7 +34,7 @@ struct Item {
 
 /// The size of one element of `numpy.dtype(code, …)`; for records, of its state, which names it.
 fn item(nodes: &Nodes, imports: &Imports, dtype: &Value) -> Option<Item> {
-    let Node::Object { class, arguments, state } = nodes.get(dtype)? else { return None };
+    let Object { class, arguments, state } = nodes.object(dtype)?;
     if !matches!(imports.name_of(class)?, ("numpy" | "numpy.core.multiarray" | "numpy._core.multiarray", "dtype")) {
         return None;
     }

@@ -16,8 +16,9 @@ use super::value::{MAX_TEXT_BYTES, Node, Nodes, Value};
 
 /// Instructions followed in one file.
 const MAX_INSTRUCTIONS: u64 = 40_000_000;
-const MAX_STACK: usize = 1 << 20;
-const MAX_MEMO: usize = 1 << 20;
+/// Picklers write lists in batches of a thousand, so that only tuples fill the stack.
+const MAX_STACK: usize = 600_000;
+const MAX_MEMO: usize = 1_000_000;
 /// Memo entries whose numbers leave gaps; a dense list holds the others.
 const MAX_SPARSE_MEMO: usize = 1 << 16;
 
@@ -364,7 +365,7 @@ impl Machine {
         match class {
             Value::Global(index) => {
                 self.imports.note(*index, Use::Called);
-                self.note_class_argument(*index, arguments);
+                self.note_arguments(*index, arguments);
             }
             // What a call returned is called in turn.
             Value::Node(_) => self.imports.has_computed_call = true,
@@ -378,9 +379,7 @@ impl Machine {
             }
             Some(Simple::FirstArgument) => first.unwrap_or(Value::Opaque),
             Some(Simple::Forward) => self.forwarded(arguments),
-            None => {
-                self.nodes.add(Node::Object { class: class.clone(), arguments: arguments.clone(), state: Value::None })
-            }
+            None => self.nodes.add_object(class.clone(), arguments.clone()),
         }
     }
 
@@ -396,20 +395,22 @@ impl Machine {
 
     /// `_rebuild_from_type_v2(function, type, arguments, state)` calls `function(*arguments)`.
     fn forwarded(&mut self, arguments: &Value) -> Value {
-        let [class, _, arguments, ..] = self.nodes.tuple(arguments).unwrap_or_default() else {
-            return Value::Opaque;
-        };
-        let node = Node::Object { class: class.clone(), arguments: arguments.clone(), state: Value::None };
-        self.nodes.add(node)
+        match self.nodes.tuple(arguments) {
+            Some([class, _, arguments, ..]) => {
+                let (class, arguments) = (class.clone(), arguments.clone());
+                self.nodes.add_object(class, arguments)
+            }
+            _ => Value::Opaque,
+        }
     }
 
-    /// `copyreg._reconstructor(class, …)` and its kin make an instance of their first argument.
-    fn note_class_argument(&mut self, function: u32, arguments: &Value) {
-        if self.imports.module(function) != Some("copyreg") && self.imports.module(function) != Some("copy_reg") {
+    /// Functions that rebuild objects call what they are given; a `defaultdict` does so much later.
+    fn note_arguments(&mut self, function: u32, arguments: &Value) {
+        if self.imports.simple_kind(&Value::Global(function)) == Some(Simple::Dictionary) {
             return;
         }
-        let classes: Vec<u32> = self.nodes.tuple(arguments).into_iter().flatten().filter_map(global_index).collect();
-        for index in classes {
+        let callable: Vec<u32> = self.nodes.tuple(arguments).into_iter().flatten().filter_map(global_index).collect();
+        for index in callable {
             self.imports.note(index, Use::Called);
         }
     }
@@ -421,10 +422,9 @@ impl Machine {
             self.imports.note(index, Use::Overwritten);
             return Ok(());
         }
-        let is_array = match self.nodes.get(&target) {
-            Some(Node::Object { class, .. }) => self.imports.is(class, "joblib.numpy_pickle", "NumpyArrayWrapper"),
-            _ => false,
-        };
+        let object = self.nodes.object(&target);
+        let is_array =
+            object.is_some_and(|object| self.imports.is(&object.class, "joblib.numpy_pickle", "NumpyArrayWrapper"));
         self.nodes.set_state(&target, state.clone());
         if is_array && !self.is_inner { self.pass_array(&state, reader) } else { Ok(()) }
     }

@@ -114,8 +114,7 @@ fn look_into(name: &str, source: &dyn ReadAt, content: &Content<'_>, found: &mut
 /// it breaks off only after a dangerous call: any text may begin like a pickle.
 fn look_into_pickle(inner: &Content<'_>, found: &mut Found) {
     let outcome = follow(inner.source, false);
-    let is_whole = outcome.error.is_none() && outcome.trailing.is_none();
-    if (is_whole && !outcome.machine.imports.is_empty()) || outcome.machine.imports.is_armed() {
+    if (outcome.is_whole() && !outcome.machine.imports.is_empty()) || outcome.machine.imports.is_armed() {
         report(&outcome, inner, found);
     }
 }

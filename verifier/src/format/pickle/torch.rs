@@ -6,7 +6,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::machine::Machine;
-use super::value::{Node, Value};
+use super::value::{Node, Object, Value};
 use crate::format::found::{Found, shown};
 use crate::format::tensor::Tensor;
 use crate::format::{findings, kind};
@@ -137,9 +137,9 @@ fn push_parts<'a>(machine: &'a Machine, value: &'a Value, name: &str, pending: &
         Some(Node::Tuple(values)) => {
             pending.extend(values.iter().enumerate().map(|(index, part)| (part, join(name, &index.to_string()))));
         }
-        Some(Node::Object { arguments, state, .. }) => {
-            pending.push((arguments, name.to_owned()));
-            pending.push((state, name.to_owned()));
+        Some(Node::Object(object)) => {
+            pending.push((&object.arguments, name.to_owned()));
+            pending.push((&object.state, name.to_owned()));
         }
         Some(Node::Persistent(_)) | None => {}
     }
@@ -174,7 +174,7 @@ fn join(name: &str, key: &str) -> String {
 
 /// The tensor that a call of a rebuild function stands for.
 fn view<'a>(machine: &'a Machine, value: &Value) -> Option<View<'a>> {
-    let Node::Object { class, arguments, .. } = machine.nodes.get(value)? else { return None };
+    let Object { class, arguments, .. } = machine.nodes.object(value)?;
     let ("torch._utils", function) = machine.imports.name_of(class)? else { return None };
     let arguments = machine.nodes.tuple(arguments)?;
     if !matches!(function, "_rebuild_tensor" | "_rebuild_tensor_v2" | "_rebuild_tensor_v3" | "_rebuild_qtensor") {

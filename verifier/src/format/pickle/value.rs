@@ -54,13 +54,17 @@ pub(super) enum Node {
     Tuple(Box<[Value]>),
     List(Vec<Value>),
     Dictionary(Vec<(Value, Value)>),
-    /// What a call made, with the state that `BUILD` gave it.
-    Object {
-        class: Value,
-        arguments: Value,
-        state: Value,
-    },
+    /// Boxed, because lists and tuples are many and smaller.
+    Object(Box<Object>),
     Persistent(Value),
+}
+
+/// What a call made, with the state that `BUILD` gave it.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Object {
+    pub(super) class: Value,
+    pub(super) arguments: Value,
+    pub(super) state: Value,
 }
 
 /// All containers of one pickle.
@@ -78,7 +82,7 @@ impl Nodes {
             Node::Tuple(values) => values.len(),
             Node::List(values) => values.len(),
             Node::Dictionary(pairs) => 2 * pairs.len(),
-            Node::Object { .. } | Node::Persistent(_) => 3,
+            Node::Object(_) | Node::Persistent(_) => 3,
         };
         let Some(index) = u32::try_from(self.list.len()).ok().filter(|_| self.list.len() < MAX_NODES) else {
             self.is_incomplete = true;
@@ -133,6 +137,18 @@ impl Nodes {
         pairs.iter().rev().find(|(name, _)| name.text() == Some(key)).map(|(_, value)| value)
     }
 
+    pub(super) fn object(&self, value: &Value) -> Option<&Object> {
+        match self.get(value)? {
+            Node::Object(object) => Some(object),
+            _ => None,
+        }
+    }
+
+    /// Adds what calling `class` with `arguments` makes.
+    pub(super) fn add_object(&mut self, class: Value, arguments: Value) -> Value {
+        self.add(Node::Object(Box::new(Object { class, arguments, state: Value::None })))
+    }
+
     pub(super) fn append(&mut self, list: &Value, values: impl ExactSizeIterator<Item = Value>) {
         if self.pay(values.len())
             && let Some(Node::List(members)) = self.get_mut(list)
@@ -150,8 +166,8 @@ impl Nodes {
     }
 
     pub(super) fn set_state(&mut self, object: &Value, new: Value) {
-        if let Some(Node::Object { state, .. }) = self.get_mut(object) {
-            *state = new;
+        if let Some(Node::Object(object)) = self.get_mut(object) {
+            object.state = new;
         }
     }
 
