@@ -56,12 +56,7 @@ fn alternative_quantizations_are_not_added_up() {
 
 #[test]
 fn formats_that_cannot_be_scanned_are_never_clean() {
-    let cases: [(&str, &[u8], &str); 4] = [
-        ("model.bin", b"PK\x03\x04\0\0archive/data.pkl", "PICKLE_NOT_SCANNED"),
-        ("model.pkl", b"\x80\x04\x95", "PICKLE_NOT_SCANNED"),
-        ("a.zip", b"PK\x03\x04", "ARCHIVE_NOT_SCANNED"),
-        ("a.7z", b"7z\xbc\xaf\x27\x1c", "ARCHIVE_NOT_SCANNED"),
-    ];
+    let cases: [(&str, &[u8], &str); 1] = [("a.rar", b"Rar!\x1a\x07\x01\0", "ARCHIVE_NOT_SCANNED")];
     for (path, bytes, code) in cases {
         let inspection = inspect_bytes(&[(path, bytes.to_vec())]);
         assert_eq!(codes(&inspection), [code], "{path}");
@@ -72,17 +67,17 @@ fn formats_that_cannot_be_scanned_are_never_clean() {
 #[test]
 fn a_suspicious_file_does_not_excuse_an_unscanned_one() {
     let inspection = inspect_bytes(&[
-        ("model.pkl", b"\x80\x04\x95".to_vec()),
+        ("a.rar", b"Rar!\x1a\x07\x01\0".to_vec()),
         ("config.json", br#"{"auto_map":{"AutoModel":"m.M"}}"#.to_vec()),
     ]);
-    assert_eq!(codes(&inspection), ["PICKLE_NOT_SCANNED", "REMOTE_CODE"]);
+    assert_eq!(codes(&inspection), ["ARCHIVE_NOT_SCANNED", "REMOTE_CODE"]);
     assert_eq!(inspection.verdict.status(), Status::Inconclusive);
 }
 
 #[test]
 fn content_under_a_false_name_is_malformed() {
-    let inspection = inspect_bytes(&[("model.safetensors", b"\x80\x04\x95".to_vec())]);
-    assert_eq!(codes(&inspection), ["PICKLE_NOT_SCANNED", "EXTENSION_MISMATCH"]);
+    let inspection = inspect_bytes(&[("model.safetensors", b"\x80\x04N.".to_vec())]);
+    assert_eq!(codes(&inspection), ["EXTENSION_MISMATCH"]);
     assert_eq!(inspection.verdict, InspectionVerdict::Malformed);
     let inspection = inspect_bytes(&[("model.pt", b"\x89PNG\r\n\x1a\n".to_vec())]);
     assert_eq!(codes(&inspection), ["EXTENSION_MISMATCH"]);
@@ -162,26 +157,11 @@ fn a_storage_failure_is_inconclusive() {
 }
 
 #[test]
-fn no_foreign_pickle_passes_as_clean() {
-    let Some(vectors) = environment::vectors() else { return };
-    let mut seen = 0;
-    for entry in fs_err::read_dir(vectors.join("pickles")).unwrap() {
-        let path = entry.unwrap().path();
-        let name = path.file_name().unwrap().to_str().unwrap().to_owned();
-        let inspection = inspect_bytes(&[(&name, fs_err::read(&path).unwrap())]);
-        assert!(inspection.verdict >= InspectionVerdict::Unsupported, "{name}: {:?}", inspection.files[0]);
-        seen += 1;
-    }
-    assert!(seen > 40, "{seen}");
-}
-
-#[test]
 fn foreign_samples_of_other_formats_are_judged() {
     let Some(vectors) = environment::vectors() else { return };
     let verdict = |path: &str| inspect_bytes(&[(path, fs_err::read(vectors.join(path)).unwrap())]);
     assert_eq!(codes(&verdict("keras/malicious_lambda.h5")), ["KERAS_LAMBDA"]);
     assert_eq!(codes(&verdict("keras/safe_model.h5")), [""; 0]);
-    assert_eq!(codes(&verdict("archives/path_traversal.zip")), ["ARCHIVE_NOT_SCANNED"]);
     assert_eq!(codes(&verdict("safetensors/safe_model.safetensors")), [""; 0]);
     assert!(codes(&verdict("safetensors/script_injection.safetensors")).contains(&"SCRIPT_IN_METADATA"));
 }

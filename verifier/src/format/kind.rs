@@ -3,9 +3,12 @@
 //! The name decides only where bytes cannot: what a text is for, and which of several
 //! formats over one container is meant.
 
+use super::archive::{self, Compression};
 use super::gguf;
+use super::pickle;
 use super::safetensors;
 use super::tensorflow;
+use crate::read_at::ReadAt;
 
 /// Bytes to read from the start of a file for [`FileKind::recognize`].
 pub(super) const PREFIX_BYTES: usize = 4096;
@@ -58,6 +61,7 @@ impl FileKind {
         by_magic(prefix, size)
             .filter(|kind| *kind != Self::SentencePiece || extension(path) != "pb")
             .or_else(|| by_container(path, prefix))
+            .or_else(|| by_instructions(path, prefix))
             .or_else(|| by_text(path, prefix))
             .unwrap_or_else(|| by_extension(path))
     }
@@ -109,17 +113,17 @@ impl FileKind {
 
     pub(super) const fn support(self) -> Support {
         match self {
-            Self::Pickle => not_scanned("PICKLE_NOT_SCANNED", "convert the weights to safetensors"),
             Self::Ggml => not_scanned("GGML_NOT_SCANNED", "convert the weights to GGUF"),
-            Self::Keras => not_scanned("KERAS_NOT_SCANNED", "provide the weights as safetensors"),
-            Self::Numpy => not_scanned("NUMPY_NOT_SCANNED", "provide the arrays as safetensors"),
-            Self::Archive => not_scanned("ARCHIVE_NOT_SCANNED", "push the files the archive holds"),
             Self::Gguf
             | Self::Safetensors
+            | Self::Pickle
             | Self::Onnx
             | Self::Tensorflow
             | Self::TensorflowLite
             | Self::Hdf5
+            | Self::Keras
+            | Self::Numpy
+            | Self::Archive
             | Self::Executable
             | Self::SentencePiece
             | Self::Image
@@ -140,7 +144,7 @@ const fn not_scanned(code: &'static str, hint: &'static str) -> Support {
 }
 
 fn by_magic(prefix: &[u8], size: u64) -> Option<FileKind> {
-    const MAGICS: [(&[u8], FileKind); 26] = [
+    const MAGICS: [(&[u8], FileKind); 19] = [
         (&gguf::MAGIC, FileKind::Gguf),
         (b"FUGG", FileKind::Gguf),
         (b"lmgg", FileKind::Ggml),
@@ -148,13 +152,6 @@ fn by_magic(prefix: &[u8], size: u64) -> Option<FileKind> {
         (b"tjgg", FileKind::Ggml),
         (b"\x89HDF\r\n\x1a\n", FileKind::Hdf5),
         (b"\x93NUMPY", FileKind::Numpy),
-        (b"7z\xbc\xaf\x27\x1c", FileKind::Archive),
-        (b"\x1f\x8b", FileKind::Archive),
-        (b"BZh", FileKind::Archive),
-        (b"\xfd7zXZ\0", FileKind::Archive),
-        (b"\x28\xb5\x2f\xfd", FileKind::Archive),
-        (b"\x04\x22\x4d\x18", FileKind::Archive),
-        (b"Rar!\x1a\x07", FileKind::Archive),
         (b"\x7fELF", FileKind::Executable),
         (b"MZ", FileKind::Executable),
         (b"\xcf\xfa\xed\xfe", FileKind::Executable),
@@ -181,11 +178,11 @@ fn by_inner_magic(prefix: &[u8]) -> Option<FileKind> {
         Some(FileKind::TensorflowLite)
     } else if [512, 1024, 2048].iter().any(|user_block| at(*user_block, b"\x89HDF\r\n\x1a\n")) {
         Some(FileKind::Hdf5)
-    } else if at(257, b"ustar") {
+    } else if is_archive(prefix) {
         Some(FileKind::Archive)
     } else if at(0, b"RIFF") && at(8, b"WEBP") {
         Some(FileKind::Image)
-    } else if is_pickle(prefix) {
+    } else if is_binary_pickle(prefix) {
         Some(FileKind::Pickle)
     } else if is_sentence_piece(prefix) {
         Some(FileKind::SentencePiece)
@@ -194,11 +191,42 @@ fn by_inner_magic(prefix: &[u8]) -> Option<FileKind> {
     }
 }
 
-/// Protocols 2 to 5 start with the PROTO opcode; 0 and 1 are recognized by how they begin in practice:
-/// an import of `module\nname\n`, or a marked container with its memo.
-fn is_pickle(prefix: &[u8]) -> bool {
+/// Whether the prefix is that of an archive or of a compressed file; zips are told apart by their
+/// members.
+pub(super) fn is_archive(prefix: &[u8]) -> bool {
+    const MAGICS: [&[u8]; 3] = [b"7z\xbc\xaf\x27\x1c", b"Rar!\x1a\x07", b"MSCF\0\0\0\0"];
+    MAGICS.iter().any(|magic| prefix.starts_with(magic)) || Compression::of(prefix).is_some() || archive::is_tar(prefix)
+}
+
+/// Whether the source begins like a zip.
+pub(super) fn is_zip(source: &dyn ReadAt) -> bool {
+    let mut prefix = [0; 4];
+    source.read_exact_at(0, &mut prefix).is_ok() && is_zip_prefix(&prefix)
+}
+
+pub(super) fn is_zip_prefix(prefix: &[u8]) -> bool {
+    [&b"PK\x03\x04"[..], b"PK\x05\x06", b"PK\x07\x08"].iter().any(|magic| prefix.starts_with(magic))
+}
+
+/// Protocols 0 and 1 begin with no mark of their own, and any text may begin like them: a list of
+/// words that starts with `cat` like an import. So the content counts as a pickle where the name says
+/// so, or where following it leads somewhere.
+fn by_instructions(path: &str, prefix: &[u8]) -> Option<FileKind> {
+    let is_one = is_pickle(prefix) && (is_pickle_extension(path) || pickle::leads_somewhere(&prefix.to_vec()));
+    is_one.then_some(FileKind::Pickle)
+}
+
+/// Protocols 2 to 5 start with the PROTO opcode.
+const fn is_binary_pickle(prefix: &[u8]) -> bool {
+    matches!(prefix, [0x80, 2..=5, ..])
+}
+
+/// Whether the prefix is how pickles begin in practice: with the PROTO opcode, an import of
+/// `module\nname\n`, or a marked container with its memo.
+pub(super) fn is_pickle(prefix: &[u8]) -> bool {
     match prefix {
-        [0x80, 2..=5, ..] | [b'(', b'l' | b'd' | b't', b'p' | b'q', ..] | [b']' | b'}' | b')', b'q', ..] => true,
+        prefix if is_binary_pickle(prefix) => true,
+        [b'(', b'l' | b'd' | b't', b'p' | b'q', ..] | [b']' | b'}' | b')', b'q', ..] => true,
         [b'(', b'i' | b'c', rest @ ..] | [b'c', rest @ ..] => is_import(rest),
         _ => false,
     }
@@ -224,7 +252,7 @@ fn is_sentence_piece(prefix: &[u8]) -> bool {
 
 /// Formats over zip and protobuf, which share their first bytes.
 fn by_container(path: &str, prefix: &[u8]) -> Option<FileKind> {
-    if [&b"PK\x03\x04"[..], b"PK\x05\x06", b"PK\x07\x08"].iter().any(|magic| prefix.starts_with(magic)) {
+    if is_zip_prefix(prefix) {
         return Some(zip_kind(path, prefix));
     }
     match (extension(path).as_str(), prefix) {

@@ -4,6 +4,7 @@
 //! recognized by its bytes, weights are read by strict readers of our own, and what this
 //! release cannot read is reported as such and never as clean.
 
+mod archive;
 mod content;
 mod corruption;
 mod document;
@@ -19,14 +20,17 @@ mod keras;
 pub(crate) mod kind;
 mod lora;
 mod metadata;
+mod numpy;
 mod onnx;
 mod packing;
 mod pages;
 mod paths;
+mod pickle;
 mod precision;
 mod protobuf;
 pub mod safetensors;
 mod scan;
+mod section;
 mod tensor;
 mod tensorflow;
 pub mod weights;

@@ -5,7 +5,7 @@ use std::io;
 use super::content::Content;
 use super::found::Found;
 use super::kind::{self, FileKind, PREFIX_BYTES, Support};
-use super::{corruption, document, findings, gguf, hdf5, keras, onnx, safetensors, tensorflow};
+use super::{archive, corruption, document, findings, gguf, hdf5, keras, numpy, onnx, pickle, safetensors, tensorflow};
 use crate::evidence::{Finding, InspectionVerdict, Severity};
 use crate::read_at::ReadAt;
 
@@ -20,6 +20,9 @@ pub(crate) fn scan(content: &Content<'_>, found: &mut Found) {
         FileKind::TensorflowLite => tensorflow::scan_lite(content, found),
         FileKind::Hdf5 => hdf5::scan(content, found),
         FileKind::Text if kind::extension(content.path) == "pbtxt" => tensorflow::scan_text(content, found),
+        FileKind::Pickle => pickle::scan(content, found),
+        FileKind::Numpy => numpy::scan(content, found),
+        FileKind::Archive | FileKind::Keras => archive::scan(content, found),
         FileKind::LfsPointer => found.add(InspectionVerdict::Malformed, lfs_pointer()),
         FileKind::Executable => found.add(InspectionVerdict::Suspicious, executable()),
         FileKind::Unknown => found.add(InspectionVerdict::Unsupported, unknown()),
@@ -29,9 +32,20 @@ pub(crate) fn scan(content: &Content<'_>, found: &mut Found) {
     if content.kind == FileKind::Json {
         keras::scan(content, found);
     }
+    check_tail(content, found);
     check_name(content, found);
     if found.verdict == InspectionVerdict::Malformed && content.depth == 0 {
         corruption::check(content, found);
+    }
+}
+
+/// What hides behind the content's own end. Readers that account for each byte of a sound file
+/// have seen that nothing does.
+fn check_tail(content: &Content<'_>, found: &mut Found) {
+    let is_accounted_for = matches!(content.kind, FileKind::Gguf | FileKind::Safetensors);
+    let is_sound = found.verdict < InspectionVerdict::Malformed;
+    if content.depth == 0 && !(is_accounted_for && is_sound) && !kind::is_zip(content.source) {
+        archive::polyglot_tail(content, found);
     }
 }
 
@@ -54,7 +68,16 @@ pub(crate) fn recognize(path: &str, source: &dyn ReadAt) -> io::Result<FileKind>
     let length = usize::try_from(size).unwrap_or(PREFIX_BYTES).min(PREFIX_BYTES);
     let mut prefix = vec![0; length];
     source.read_exact_at(0, &mut prefix)?;
-    Ok(FileKind::recognize(path, &prefix, size))
+    let kind = FileKind::recognize(path, &prefix, size);
+    Ok(match kind {
+        kind if kind::is_zip(source) => archive::zip_kind(source, kind),
+        FileKind::Text | FileKind::ModelCard | FileKind::License | FileKind::Unknown
+            if pickle::leads_somewhere(source) =>
+        {
+            FileKind::Pickle
+        }
+        kind => kind,
+    })
 }
 
 /// The whole of `source`, or none where it is longer than `limit` bytes.
