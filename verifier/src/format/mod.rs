@@ -15,6 +15,7 @@ mod metadata;
 mod precision;
 pub mod safetensors;
 mod scan;
+pub mod template;
 mod tensor;
 
 pub use inspect::{FileEntry, inspect};
