@@ -53,3 +53,52 @@ fn templates_render_as_under_jinja() {
     }
     assert!(failures.is_empty(), "{} failures\n{}", failures.len(), failures.join("\n"));
 }
+
+#[test]
+fn each_byte_of_a_prompt_has_its_origin() {
+    let conversation = Conversation::new(vec![Message::new("user", "a b"), Message::new("assistant", "c")], NOW.parse().unwrap());
+    let source = "{% for m in messages %}<{{ m.role|upper }}>{{ (m.content ~ '!').split(' ')|join('-') }}{% endfor %}{{ strftime_now('%Y') }}";
+    let rendered = ChatTemplate::compile(source).unwrap().render(&conversation).unwrap();
+    assert_eq!(rendered.text, "<USER>a-b!<ASSISTANT>c!2025");
+    let of = |wanted: Origin| {
+        let spans = rendered.spans.iter().filter(|span| span.origin == wanted);
+        spans.map(|span| &rendered.text[span.start..span.end]).collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(of(Origin::Content), "a b c");
+    assert_eq!(of(Origin::Role), "USER ASSISTANT");
+    assert_eq!(of(Origin::Clock), "2025");
+    assert_eq!(of(Origin::Template), "< > - !< > !");
+    let mut at = 0;
+    for span in &rendered.spans {
+        assert_eq!(span.start, at);
+        at = span.end;
+    }
+    assert_eq!(at, rendered.text.len());
+}
+
+#[test]
+fn content_in_parts_is_content_as_well() {
+    let mut message = Message::new("user", "");
+    message.body = Body::Parts(vec!["one".to_owned(), "two".to_owned()]);
+    let conversation = Conversation::new(vec![message], NOW.parse().unwrap());
+    let source = "{% for part in messages[0].content %}{{ part.text }}{% endfor %}";
+    let rendered = ChatTemplate::compile(source).unwrap().render(&conversation).unwrap();
+    assert_eq!((rendered.text.as_str(), rendered.spans.len()), ("onetwo", 1));
+    assert_eq!(rendered.spans[0].origin, Origin::Content);
+}
+
+#[test]
+fn kinds_of_failure_are_told_apart() {
+    let conversation = Conversation::new(vec![Message::new("user", "hi")], NOW.parse().unwrap());
+    for (source, code) in [
+        ("{% for %}", "TEMPLATE_SYNTAX"),
+        ("{{ 1 + 'a' }}", "TEMPLATE_FAILS"),
+        ("{{ raise_exception('no') }}", "TEMPLATE_REFUSES"),
+        ("{{ 1|of_tomorrow }}", "TEMPLATE_UNSUPPORTED"),
+        ("{{ today() }}", "TEMPLATE_UNSUPPORTED"),
+        ("{{ 'a' * 100000000 }}", "TEMPLATE_RUNAWAY"),
+        ("{{ ''.__class__ }}", "TEMPLATE_CODE_EXECUTION"),
+    ] {
+        assert_eq!(render(source, &conversation).unwrap_err().code(), code, "{source}");
+    }
+}

@@ -17,6 +17,7 @@ pub mod safetensors;
 mod scan;
 pub mod template;
 mod tensor;
+mod tokenizer;
 
 pub use inspect::{FileEntry, inspect};
 pub use kind::FileKind;

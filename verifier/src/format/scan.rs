@@ -5,7 +5,7 @@ use std::io;
 use super::content::Content;
 use super::found::Found;
 use super::kind::{self, FileKind, PREFIX_BYTES, Support};
-use super::{config, findings, gguf, safetensors};
+use super::{config, findings, gguf, safetensors, tokenizer};
 use crate::evidence::{Finding, InspectionVerdict, Severity};
 use crate::read_at::ReadAt;
 
@@ -15,6 +15,9 @@ pub(crate) fn scan(content: &Content<'_>, found: &mut Found) {
         FileKind::Gguf => gguf::scan(content, found),
         FileKind::Safetensors => safetensors::scan(content, found),
         FileKind::Json if kind::file_name(content.path) == "config.json" => config::scan(content, found),
+        FileKind::Json => tokenizer::scan_json(content, found),
+        FileKind::Text if kind::extension(content.path) == "jinja" => tokenizer::scan_template(content, found),
+        FileKind::SentencePiece => tokenizer::scan_sentence_piece(content, found),
         FileKind::LfsPointer => found.add(InspectionVerdict::Malformed, lfs_pointer()),
         FileKind::Executable => found.add(InspectionVerdict::Suspicious, executable()),
         FileKind::Unknown => found.add(InspectionVerdict::Unsupported, unknown()),

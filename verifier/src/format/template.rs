@@ -42,6 +42,11 @@ pub use text::{Origin, Span};
 
 use machine::{Machine, Steering};
 
+/// Whether a text has any tag; others are names or plain texts.
+pub(crate) fn is_template(source: &str) -> bool {
+    source.contains("{{") || source.contains("{%")
+}
+
 /// A template that can be rendered any number of times.
 #[derive(Debug)]
 pub struct ChatTemplate {

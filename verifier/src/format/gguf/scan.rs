@@ -3,19 +3,39 @@
 use super::super::content::Content;
 use super::super::found::{Found, Weights};
 use super::super::tensor::Tensor;
-use super::super::{findings, metadata};
-use super::{GgufError, Header, TensorInfo, Value, read_header};
+use super::super::{findings, metadata, template};
+use super::{Array, GgufError, Header, TensorInfo, Value, read_header};
+
+/// Most templates of a file that are judged.
+const MAX_TEMPLATES: usize = 16;
 
 pub(crate) fn scan(content: &Content<'_>, found: &mut Found) {
     match read_header(content.source) {
         Ok(header) => {
             found.facts = metadata::of_gguf(&header);
             metadata::check_scripts(found);
+            judge_templates(&header, found);
             found.weights = Some(weights(header));
         }
         Err(GgufError::Io(error)) => findings::unreadable(found, &error),
         Err(error) if error.is_unsupported() => findings::unsupported(found, error.code(), &error),
         Err(error) => findings::malformed(found, error.code(), &error),
+    }
+}
+
+/// Judges every chat template, with the special tokens that the file names by number.
+fn judge_templates(header: &Header, found: &mut Found) {
+    let texts = header.get("tokenizer.ggml.tokens").and_then(Value::as_array).and_then(Array::as_strings);
+    let token = |name: &str| {
+        let id = header.get(&format!("tokenizer.ggml.{name}_token_id"))?.as_u64()?;
+        let text = texts?.get(usize::try_from(id).ok()?)?;
+        Some((format!("{name}_token"), text.clone()))
+    };
+    let tokens: Vec<(String, String)> = ["bos", "eos", "unknown", "padding"].into_iter().filter_map(token).collect();
+    for (key, value) in header.metadata.iter().filter(|(key, _)| key.starts_with("tokenizer.chat_template")).take(MAX_TEMPLATES) {
+        if let Some(source) = value.as_str().filter(|source| template::is_template(source)) {
+            template::judge(key, source, &tokens, found);
+        }
     }
 }
 

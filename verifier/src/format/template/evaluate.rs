@@ -300,7 +300,9 @@ impl<'t> Machine<'t> {
             Err(TemplateError::Runtime(_)) if target.is_undefined() => {
                 let error = match &**callee {
                     Expression::Variable(name) => TemplateError::Unsupported(format!("the function `{name}`")),
-                    Expression::Attribute { name, .. } => TemplateError::Unsupported(format!("the method `{name}`")),
+                    Expression::Attribute { name, .. } if !super::methods::is_method(name) => {
+                        TemplateError::Unsupported(format!("the method `{name}`"))
+                    }
                     _ => TemplateError::Runtime("what is called is undefined".to_owned()),
                 };
                 self.missing(error)

@@ -23,6 +23,11 @@ const LIST_METHODS: [&str; 11] =
 const DICT_METHODS: [&str; 9] =
     ["get", "items", "keys", "values", "copy", "update", "pop", "setdefault", "clear"];
 
+/// Whether values of some type have the method.
+pub(super) fn is_method(name: &str) -> bool {
+    is_text_method(name) || is_list_method(name) || is_dict_method(name)
+}
+
 pub(super) fn is_text_method(name: &str) -> bool {
     TEXT_METHODS.contains(&name)
 }

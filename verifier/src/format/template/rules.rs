@@ -73,10 +73,16 @@ pub(super) fn dangers_of_text(source: &str) -> BTreeSet<String> {
 }
 
 /// The insides of `{{ … }}` and `{% … %}`, roughly: the first character tells which.
-fn tags(source: &str) -> impl Iterator<Item = &str> {
-    source.split('{').filter(|part| part.starts_with(['{', '%']) || part.is_empty()).map(|part| {
-        part.split_once("%}").or_else(|| part.split_once("}}")).map_or(part, |(inner, _)| inner)
-    })
+fn tags(source: &str) -> Vec<&str> {
+    let mut tags = Vec::new();
+    let mut rest = source;
+    while let Some(start) = [rest.find("{{"), rest.find("{%")].into_iter().flatten().min() {
+        let inner = &rest[start + 1..];
+        let end = inner.find(if inner.starts_with('%') { "%}" } else { "}}" }).unwrap_or(inner.len());
+        tags.push(&inner[..end]);
+        rest = &inner[end..];
+    }
+    tags
 }
 
 /// Nobody needs to write an underscore as an escape, but for hiding a name.
