@@ -61,6 +61,11 @@ pub(crate) fn is_known(path: &str) -> bool {
     Role::of(path).is_some()
 }
 
+/// Whether it says which file holds which tensors.
+pub(crate) fn is_index(path: &str) -> bool {
+    Role::of(path) == Some(Role::Index)
+}
+
 /// Reads the document and adds what it says.
 pub(crate) fn scan(content: &Content<'_>, found: &mut Found) {
     let Some(role) = Role::of(content.path) else { return };

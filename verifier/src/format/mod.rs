@@ -31,8 +31,10 @@ mod protobuf;
 pub mod safetensors;
 mod scan;
 mod section;
+pub mod template;
 mod tensor;
 mod tensorflow;
+mod tokenizer;
 pub mod weights;
 
 pub use inspect::{FileEntry, inspect};

@@ -5,7 +5,9 @@ use std::io;
 use super::content::Content;
 use super::found::Found;
 use super::kind::{self, FileKind, PREFIX_BYTES, Support};
-use super::{archive, corruption, document, findings, gguf, hdf5, keras, numpy, onnx, pickle, safetensors, tensorflow};
+use super::{
+    archive, corruption, document, findings, gguf, hdf5, keras, numpy, onnx, pickle, safetensors, tensorflow, tokenizer,
+};
 use crate::evidence::{Finding, InspectionVerdict, Severity};
 use crate::read_at::ReadAt;
 
@@ -14,7 +16,7 @@ pub(crate) fn scan(content: &Content<'_>, found: &mut Found) {
     match content.kind {
         FileKind::Gguf => gguf::scan(content, found),
         FileKind::Safetensors => safetensors::scan(content, found),
-        FileKind::Json if document::is_known(content.path) => document::scan(content, found),
+        FileKind::Json => scan_json(content, found),
         FileKind::Onnx => onnx::scan(content, found),
         FileKind::Tensorflow => tensorflow::scan(content, found),
         FileKind::TensorflowLite => tensorflow::scan_lite(content, found),
@@ -23,20 +25,31 @@ pub(crate) fn scan(content: &Content<'_>, found: &mut Found) {
         FileKind::Pickle => pickle::scan(content, found),
         FileKind::Numpy => numpy::scan(content, found),
         FileKind::Archive | FileKind::Keras => archive::scan(content, found),
+        FileKind::Text if kind::extension(content.path) == "jinja" => tokenizer::scan_template(content, found),
+        FileKind::SentencePiece => tokenizer::scan_sentence_piece(content, found),
         FileKind::LfsPointer => found.add(InspectionVerdict::Malformed, lfs_pointer()),
         FileKind::Executable => found.add(InspectionVerdict::Suspicious, executable()),
         FileKind::Unknown => found.add(InspectionVerdict::Unsupported, unknown()),
         FileKind::Text => check_program_text(content, found),
         kind => not_scanned(kind, found),
     }
-    if content.kind == FileKind::Json {
-        keras::scan(content, found);
-    }
     check_tail(content, found);
     check_name(content, found);
     if found.verdict == InspectionVerdict::Malformed && content.depth == 0 {
         corruption::check(content, found);
     }
+}
+
+/// JSON is told apart by its name and by what it holds; one document can be several things to
+/// several loaders, and is judged as each of them.
+fn scan_json(content: &Content<'_>, found: &mut Found) {
+    if document::is_known(content.path) {
+        document::scan(content, found);
+    }
+    if !document::is_index(content.path) {
+        tokenizer::scan_json(content, found);
+    }
+    keras::scan(content, found);
 }
 
 /// What hides behind the content's own end. Readers that account for each byte of a sound file

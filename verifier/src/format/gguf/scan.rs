@@ -5,12 +5,14 @@ use serde_json::{Map, Value as Json, json};
 use super::super::content::Content;
 use super::super::found::{Found, Split, Weights};
 use super::super::tensor::Tensor;
-use super::super::{findings, metadata};
+use super::super::{findings, metadata, template};
 use super::{Array, GgufError, Header, TensorInfo, Value, read_header};
 use crate::evidence::CacheLayout;
 
 /// Layers whose cache is counted; the deepest models have some 130.
 const MAX_LAYERS: u64 = 10_000;
+/// Most templates of a file that are judged.
+const MAX_TEMPLATES: usize = 16;
 
 pub(crate) fn scan(content: &Content<'_>, found: &mut Found) {
     match read_header(content.source) {
@@ -19,7 +21,7 @@ pub(crate) fn scan(content: &Content<'_>, found: &mut Found) {
             metadata::check_scripts(found);
             check_vocabulary(&header, found);
             found.tokenizer = tokenizer(&header);
-            keep_templates(&header, found);
+            judge_templates(&header, found);
             found.weights = Some(weights(header));
         }
         Err(GgufError::Io(error)) => findings::unreadable(found, &error),
@@ -66,14 +68,20 @@ fn tokenizer(header: &Header) -> Map<String, Json> {
     texts.chain(lengths).chain(ids).filter_map(|(name, value)| Some(((*name).to_owned(), value?))).collect()
 }
 
-/// The template under its own key, and named ones beside it.
-fn keep_templates(header: &Header, found: &mut Found) {
-    for (key, value) in &header.metadata {
-        let Some(rest) = key.strip_prefix("tokenizer.chat_template") else { continue };
-        if let (Some(text), Some(name)) =
-            (value.as_str(), rest.strip_prefix('.').or(rest.is_empty().then_some("default")))
-        {
-            found.add_chat_template(name, text);
+/// Judges every chat template, with the special tokens that the file names by number.
+fn judge_templates(header: &Header, found: &mut Found) {
+    let texts = header.get("tokenizer.ggml.tokens").and_then(Value::as_array).and_then(Array::as_strings);
+    let token = |name: &str| {
+        let id = header.get(&format!("tokenizer.ggml.{name}_token_id"))?.as_u64()?;
+        let text = texts?.get(usize::try_from(id).ok()?)?;
+        Some((format!("{name}_token"), text.clone()))
+    };
+    let tokens: Vec<(String, String)> = ["bos", "eos", "unknown", "padding"].into_iter().filter_map(token).collect();
+    for (key, value) in
+        header.metadata.iter().filter(|(key, _)| key.starts_with("tokenizer.chat_template")).take(MAX_TEMPLATES)
+    {
+        if let Some(source) = value.as_str().filter(|source| template::is_template(source)) {
+            template::judge(key, source, &tokens, found);
         }
     }
 }

@@ -1,0 +1,343 @@
+//! What can be told from a template without running it.
+//!
+//! Running shows only the ways that are taken, so names by which templates reach Python's
+//! internals are looked for in the whole tree, computed ones included: an expression made of
+//! constants alone is evaluated here, however it is put together.
+
+use std::collections::BTreeSet;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use jiff::civil::DateTime;
+
+use super::machine::{Machine, Steering};
+use super::names;
+use super::tree::{Argument, Constant, Expression, Macro, Statement, Tree};
+
+/// Filters that take the name of an attribute, apart from `attr` itself.
+const BY_ATTRIBUTE: [&str; 9] = ["map", "selectattr", "rejectattr", "groupby", "sort", "unique", "sum", "min", "max"];
+/// Names kept for a finding.
+const MAX_NAMES: usize = 8;
+
+/// What the tree was seen to hold.
+#[derive(Debug, Default)]
+pub(super) struct Survey {
+    /// Ways to code, each as it is to be shown.
+    pub(super) dangers: BTreeSet<String>,
+    /// Attributes reached in ways that no template needs.
+    pub(super) oddities: BTreeSet<String>,
+    /// Every constant text, and every text outside of tags.
+    pub(super) texts: Vec<String>,
+}
+
+impl Survey {
+    pub(super) fn of(tree: &Tree, source: &str) -> Self {
+        let mut walker = Walker { survey: Self::default(), declared: BTreeSet::new() };
+        walker.declare(&tree.body);
+        walker.statements(&tree.body);
+        let mut survey = walker.survey;
+        if has_hidden_underscore(source) {
+            survey.danger("an escaped underscore");
+        }
+        survey
+    }
+
+    fn danger(&mut self, what: &str) {
+        if self.dangers.len() < MAX_NAMES {
+            self.dangers.insert(what.chars().take(64).collect());
+        }
+    }
+
+    fn oddity(&mut self, what: &str) {
+        if self.oddities.len() < MAX_NAMES {
+            self.oddities.insert(what.chars().take(64).collect());
+        }
+    }
+}
+
+/// What reaches for internals in text that cannot be parsed: names in tags, as they stand.
+pub(super) fn dangers_of_text(source: &str) -> BTreeSet<String> {
+    let mut dangers = BTreeSet::new();
+    for tag in tags(source) {
+        let words = tag.split(|character: char| !character.is_ascii_alphanumeric() && character != '_');
+        dangers.extend(words.filter(|word| names::is_internal(word)).take(MAX_NAMES).map(str::to_owned));
+        let keyword = tag.trim_start_matches(['%', '-', '+', ' ', '\n', '\t']).split_whitespace().next();
+        if tag.starts_with('%')
+            && keyword.is_some_and(|keyword| ["include", "import", "extends", "from"].contains(&keyword))
+        {
+            dangers.extend(keyword.map(str::to_owned));
+        }
+    }
+    if has_hidden_underscore(source) {
+        dangers.insert("an escaped underscore".to_owned());
+    }
+    dangers
+}
+
+/// The insides of `{{ … }}` and `{% … %}`, roughly: the first character tells which.
+fn tags(source: &str) -> Vec<&str> {
+    let mut tags = Vec::new();
+    let mut rest = source;
+    while let Some(start) = [rest.find("{{"), rest.find("{%")].into_iter().flatten().min() {
+        let inner = &rest[start + 1..];
+        let end = inner.find(if inner.starts_with('%') { "%}" } else { "}}" }).unwrap_or(inner.len());
+        tags.push(&inner[..end]);
+        rest = &inner[end..];
+    }
+    tags
+}
+
+/// Nobody needs to write an underscore as an escape, but for hiding a name.
+fn has_hidden_underscore(source: &str) -> bool {
+    ["\\x5f", "\\x5F", "\\u005f", "\\u005F", "\\137"].iter().any(|escape| source.contains(escape))
+}
+
+struct Walker {
+    survey: Survey,
+    /// Names that the template itself declares, which are then not Python's.
+    declared: BTreeSet<String>,
+}
+
+impl Walker {
+    fn declare(&mut self, statements: &[Statement]) {
+        for statement in statements {
+            match statement {
+                Statement::Macro(node) => {
+                    self.declared.insert(node.name.to_string());
+                    self.declare(&node.body);
+                }
+                Statement::Set { target: Expression::Variable(name), .. }
+                | Statement::SetBlock { target: Expression::Variable(name), .. } => {
+                    self.declared.insert(name.to_string());
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn statements(&mut self, statements: &[Statement]) {
+        for statement in statements {
+            self.statement(statement);
+        }
+    }
+
+    fn statement(&mut self, statement: &Statement) {
+        match statement {
+            Statement::Raw(text) => self.survey.texts.push(text.to_string()),
+            Statement::Emit(expression) | Statement::Do(expression) => self.expression(expression),
+            Statement::If { test, then, otherwise, .. } => {
+                self.expression(test);
+                self.statements(then);
+                self.statements(otherwise);
+            }
+            Statement::For(node) => {
+                self.expression(&node.sequence);
+                if let Some((_, filter)) = &node.filter {
+                    self.expression(filter);
+                }
+                self.statements(&node.body);
+                self.statements(&node.otherwise);
+            }
+            Statement::With { assignments, body } => {
+                assignments.iter().for_each(|(_, value)| self.expression(value));
+                self.statements(body);
+            }
+            Statement::Set { target, value } => {
+                self.expression(target);
+                self.expression(value);
+            }
+            Statement::SetBlock { filter, body, .. } => {
+                filter.iter().for_each(|filter| self.expression(filter));
+                self.statements(body);
+            }
+            Statement::FilterBlock { filter, body } => {
+                self.expression(filter);
+                self.statements(body);
+            }
+            Statement::Plain(body) => self.statements(body),
+            Statement::Macro(node) => self.macro_body(node),
+            Statement::CallBlock { call, body } => {
+                self.expression(call);
+                self.macro_body(body);
+            }
+            Statement::Reference(keyword) => self.survey.danger(keyword),
+            Statement::Break | Statement::Continue => {}
+        }
+    }
+
+    fn macro_body(&mut self, node: &Macro) {
+        node.defaults.iter().for_each(|default| self.expression(default));
+        self.statements(&node.body);
+    }
+
+    fn expression(&mut self, expression: &Expression) {
+        self.check(expression);
+        for_each_part(expression, &mut |part| self.expression(part));
+    }
+
+    fn check(&mut self, expression: &Expression) {
+        match expression {
+            Expression::Constant(Constant::Text(text)) => self.constant(text),
+            Expression::Variable(name) if names::is_internal(name) => self.survey.danger(name),
+            Expression::Attribute { object, name } => {
+                self.attribute_name(name);
+                if let Expression::Variable(module) = &**object
+                    && names::is_module(module)
+                    && !self.declared.contains(&**module)
+                {
+                    self.survey.danger(module);
+                }
+            }
+            Expression::Item(parts) => {
+                if let Some(name) = fold(&parts.1) {
+                    self.attribute_name(&name);
+                }
+            }
+            Expression::Filter { name, arguments, .. } => self.filter(name, arguments),
+            Expression::Call { callee, .. } => self.call(callee),
+            Expression::Binary(..) | Expression::Slice(_) => self.computed(expression),
+            _ => {}
+        }
+    }
+
+    fn attribute_name(&mut self, name: &str) {
+        if names::is_internal(name) {
+            self.survey.danger(name);
+        } else if name.starts_with('_') && name.len() > 1 {
+            self.survey.oddity(name);
+        }
+    }
+
+    /// A name of Python's internals that is put together from parts is meant not to be seen.
+    fn computed(&mut self, expression: &Expression) {
+        if let Some(text) = fold(expression)
+            && names::is_internal(&text)
+        {
+            self.survey.danger(&text);
+        }
+    }
+
+    fn constant(&mut self, text: &str) {
+        self.survey.texts.push(text.to_owned());
+        let is_encoded = (8..=4096).contains(&text.len()) && text.len().is_multiple_of(4);
+        if is_encoded
+            && let Ok(bytes) = STANDARD.decode(text)
+            && let Ok(decoded) = String::from_utf8(bytes)
+            && (names::is_internal(&decoded) || names::mentions_internal(&decoded))
+        {
+            self.survey.danger(&decoded);
+        }
+    }
+
+    fn filter(&mut self, name: &str, arguments: &[Argument]) {
+        if name == "attr" {
+            match arguments.first().map(|argument| fold(argument.expression())) {
+                Some(Some(attribute)) if names::is_internal(&attribute) => self.survey.danger(&attribute),
+                Some(Some(attribute)) => self.survey.oddity(&format!("attr({attribute})")),
+                Some(None) => self.survey.danger("attr of a computed name"),
+                None => {}
+            }
+        }
+        if BY_ATTRIBUTE.contains(&name) {
+            let texts = arguments.iter().filter_map(|argument| fold(argument.expression()));
+            let paths: Vec<String> = texts.collect();
+            paths.iter().flat_map(|path| path.split('.')).for_each(|part| self.attribute_name(part));
+            if name == "map" && paths.first().is_some_and(|filter| filter == "attr") {
+                self.survey.oddity("map(attr)");
+            }
+        }
+    }
+
+    fn call(&mut self, callee: &Expression) {
+        match callee {
+            Expression::Variable(name) if names::runs_code(name) && !self.declared.contains(&**name) => {
+                self.survey.danger(&format!("{name}()"));
+            }
+            Expression::Attribute { object, name } if names::runs_code(name) => {
+                let is_own = matches!(&**object, Expression::Variable(base) if self.declared.contains(&**base));
+                if !is_own {
+                    self.survey.danger(&format!("{name}()"));
+                }
+            }
+            Expression::Attribute { object, name } if &**name == "format" => {
+                if let Some(format) = fold(object)
+                    && format.contains('{')
+                    && names::mentions_internal(&format)
+                {
+                    self.survey.danger(&format);
+                }
+            }
+            Expression::Item(parts) => {
+                if let Some(name) = fold(&parts.1)
+                    && names::runs_code(&name)
+                {
+                    self.survey.danger(&format!("{name}()"));
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Calls `visit` for the expressions directly inside `expression`.
+fn for_each_part(expression: &Expression, visit: &mut dyn FnMut(&Expression)) {
+    let mut both = |parts: &(Expression, Expression)| {
+        visit(&parts.0);
+        visit(&parts.1);
+    };
+    match expression {
+        Expression::Variable(_) | Expression::Constant(_) => {}
+        Expression::And(parts) | Expression::Or(parts) | Expression::Binary(_, parts) | Expression::Item(parts) => {
+            both(parts);
+        }
+        Expression::Dict(entries) => entries.iter().for_each(both),
+        Expression::List(items) => items.iter().for_each(visit),
+        Expression::Slice(slice) => {
+            visit(&slice.object);
+            [&slice.start, &slice.stop, &slice.step].into_iter().flatten().for_each(visit);
+        }
+        Expression::Not(inner) | Expression::Negate(inner) | Expression::Attribute { object: inner, .. } => {
+            visit(inner)
+        }
+        Expression::Compare(first, rest) => {
+            visit(first);
+            rest.iter().for_each(|(_, operand)| visit(operand));
+        }
+        Expression::Conditional { parts, .. } => {
+            visit(&parts.0);
+            visit(&parts.1);
+            parts.2.iter().for_each(visit);
+        }
+        Expression::Filter { subject, arguments, .. } => {
+            subject.iter().for_each(|subject| visit(subject));
+            arguments.iter().for_each(|argument| visit(argument.expression()));
+        }
+        Expression::Test { subject, arguments, .. } => {
+            visit(subject);
+            arguments.iter().for_each(|argument| visit(argument.expression()));
+        }
+        Expression::Call { callee, arguments } => {
+            visit(callee);
+            arguments.iter().for_each(|argument| visit(argument.expression()));
+        }
+    }
+}
+
+/// The text that an expression made of constants alone evaluates to.
+fn fold(expression: &Expression) -> Option<String> {
+    if let Expression::Constant(constant) = expression {
+        return if let Constant::Text(text) = constant { Some(text.to_string()) } else { None };
+    }
+    if !is_constant(expression) {
+        return None;
+    }
+    let steering = Steering::default();
+    let mut machine = Machine::new(Vec::new(), DateTime::default(), &steering);
+    machine.evaluate(expression).ok()?.as_str().map(str::to_owned)
+}
+
+fn is_constant(expression: &Expression) -> bool {
+    let mut holds = !matches!(expression, Expression::Variable(_));
+    for_each_part(expression, &mut |part| holds = holds && is_constant(part));
+    holds
+}
