@@ -201,6 +201,23 @@ warn contains reason if {
 	environment.checks[check] == "warn"
 }
 
+# Environments of data files that do not know this check warn.
+undeclared_base contains reason if {
+	some finding in input.weights_assessment.findings
+	finding.code == "UNDECLARED_BASE"
+	reason := {"code": finding.code, "msg": finding.detail, "evidence": "inspect", "remedy": finding.remedy}
+}
+
+deny contains reason if {
+	some reason in undeclared_base
+	object.get(environment.checks, "undeclared_base", "warn") == "deny"
+}
+
+warn contains reason if {
+	some reason in undeclared_base
+	object.get(environment.checks, "undeclared_base", "warn") == "warn"
+}
+
 warn contains reason if {
 	input.evidence.inspect.document.verdict == "suspicious"
 	reason := {
