@@ -207,6 +207,7 @@ fn operators_of_unknown_domains_deserve_a_look_unless_the_model_defines_them() {
     let function = Message::new().text(1, "Attention").text(10, "my.domain").message(7, &node("", "MatMul"));
     let defined = judge(model(&Message::new().message(1, &custom)).message(25, &function));
     assert_eq!(defined.verdict, InspectionVerdict::Ok, "{:?}", defined.findings);
+    assert_judged(&with_node(&node("", "MyAttention")), InspectionVerdict::Suspicious, "ONNX_CUSTOM_OPERATOR");
     let other = Message::new().text(1, "Other").text(10, "my.domain");
     let undefined = judge(model(&Message::new().message(1, &custom)).message(25, &other));
     assert_eq!(undefined.verdict, InspectionVerdict::Suspicious);
@@ -234,6 +235,8 @@ fn broken_messages_are_malformed_by_name() {
         (good.clone().raw(&[0x08, 0xff]), "PROTOBUF_INVALID_NUMBER"),
         (good.clone().number(7, 1), "PROTOBUF_FIELD_TYPE"),
         (Message::new().number(1, 8).text(2, "x"), "ONNX_NO_GRAPH"),
+        (model(&Message::new().message(1, &Message::new())), "PROTOBUF_MISSING_FIELD"),
+        (model(&Message::new().message(5, &Message::new())), "PROTOBUF_MISSING_FIELD"),
     ];
     for (model, code) in cases {
         assert_judged(&judge(model), InspectionVerdict::Malformed, code);

@@ -20,6 +20,7 @@ mod pages;
 mod paths;
 mod precision;
 mod protobuf;
+mod reports;
 pub mod safetensors;
 mod scan;
 mod tensor;

@@ -61,7 +61,7 @@ impl TensorReader {
     pub(super) fn read(walker: &mut Walker<'_>, message: Span) -> Result<Self, ProtobufError> {
         let mut tensor = Self::default();
         each_field(walker, message, |walker, field| tensor.take(walker, &field))?;
-        Ok(tensor)
+        if tensor.data_type == 0 { Err(message.missing(2)) } else { Ok(tensor) }
     }
 
     fn take(&mut self, walker: &mut Walker<'_>, field: &Field) -> Result<(), ProtobufError> {

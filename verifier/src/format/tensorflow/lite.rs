@@ -9,11 +9,11 @@ use std::collections::BTreeMap;
 use serde_json::json;
 
 use super::super::content::Content;
+use super::super::findings;
 use super::super::flatbuffer::{FlatBuffer, FlatBufferError, Table};
 use super::super::found::{Found, Weights, shown};
 use super::super::pages::{PageError, Pages};
 use super::super::tensor::Tensor;
-use super::super::findings;
 use super::operators;
 use crate::evidence::{Finding, InspectionVerdict, Severity};
 
