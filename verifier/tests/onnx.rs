@@ -118,6 +118,8 @@ fn external_data_outside_the_folder_is_dangerous() {
         let inspection = with_tensor(&external(&[("location", path)]));
         assert_judged(&inspection, InspectionVerdict::Dangerous, "ONNX_EXTERNAL_DATA_PATH");
     }
+    let untyped = Message::new().message(13, &Message::new().text(1, "location").text(2, "../x"));
+    assert_eq!(with_tensor(&untyped).verdict, InspectionVerdict::Dangerous);
     // The location alone says where to look, whatever the tensor says of itself.
     let hidden = weights(&[1], 4).message(13, &Message::new().text(1, "location").text(2, "../x"));
     assert_judged(&with_tensor(&hidden), InspectionVerdict::Dangerous, "ONNX_EXTERNAL_DATA_PATH");
@@ -143,6 +145,18 @@ fn external_data_is_found_in_subgraphs_functions_attributes_and_training() {
     for model in models {
         assert_eq!(judge(model).verdict, InspectionVerdict::Dangerous);
     }
+}
+
+#[test]
+fn a_flood_of_mistakes_does_not_hide_the_worst() {
+    let odd = (0..5000).fold(Message::new(), |graph, number| {
+        let key = format!("key{number}");
+        graph.message(5, &external(&[("location", "x"), (&key, "y")])).message(5, &weights(&[number], 1))
+    });
+    let inspection = judge(model(&odd.message(5, &external(&[("location", "../x")]))));
+    assert_eq!(inspection.verdict, InspectionVerdict::Dangerous);
+    assert!(codes(&inspection).contains(&"ONNX_EXTERNAL_DATA_PATH"));
+    assert!(inspection.findings.len() < 70);
 }
 
 #[test]

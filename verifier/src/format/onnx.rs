@@ -256,6 +256,9 @@ impl<'a, 'f> Scanner<'a, 'f> {
                 self.external_files.insert(location);
             }
         }
+        if !proto.has_type() {
+            return Err(message.missing(2));
+        }
         match proto.check() {
             Ok(tensor) => Ok(Some(tensor)),
             Err(error) => {

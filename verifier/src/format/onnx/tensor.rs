@@ -61,7 +61,7 @@ impl TensorReader {
     pub(super) fn read(walker: &mut Walker<'_>, message: Span) -> Result<Self, ProtobufError> {
         let mut tensor = Self::default();
         each_field(walker, message, |walker, field| tensor.take(walker, &field))?;
-        if tensor.data_type == 0 { Err(message.missing(2)) } else { Ok(tensor) }
+        Ok(tensor)
     }
 
     fn take(&mut self, walker: &mut Walker<'_>, field: &Field) -> Result<(), ProtobufError> {
@@ -89,6 +89,11 @@ impl TensorReader {
     fn add_values(&mut self, field: u32, (least, most): (u64, u64)) {
         self.typed |= 1 << field;
         self.values = (self.values.0.saturating_add(least), self.values.1.saturating_add(most));
+    }
+
+    /// Whether the tensor says what its elements are.
+    pub(super) const fn has_type(&self) -> bool {
+        self.data_type != 0
     }
 
     /// Whether loaders look for the data in another file.
