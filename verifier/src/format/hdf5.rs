@@ -11,6 +11,7 @@ mod cursor;
 mod dataset;
 mod dataspace;
 mod datatype;
+mod dense;
 mod error;
 mod group;
 mod header;
@@ -96,7 +97,8 @@ impl<'a, 'f> Walk<'a, 'f> {
         self.seen.insert(root);
         self.pending.push(Pending { header: root, path: String::new(), depth: 0 });
         while let Some(object) = self.pending.pop() {
-            let messages = header::read(&mut self.reader, object.header)?;
+            let mut messages = header::read(&mut self.reader, object.header)?;
+            dense::expand(&mut self.reader, &mut messages)?;
             self.attributes(&messages)?;
             if dataset::is_dataset(&messages) {
                 self.dataset(&object.path, &messages)?;

@@ -8,7 +8,6 @@ use super::header::Message;
 use super::reader::Reader;
 
 const ATTRIBUTE: u16 = 0x0c;
-const ATTRIBUTE_INFO: u16 = 0x15;
 /// Longest text that is read, in bytes.
 const MAX_TEXT_BYTES: u64 = 16 * 1024 * 1024;
 
@@ -29,22 +28,10 @@ pub(super) fn all<'m>(reader: &Reader<'_>, messages: &'m [Message]) -> Result<Ve
         match message.kind {
             ATTRIBUTE if message.is_shared => return Err(Hdf5Error::NotRead("shared attributes")),
             ATTRIBUTE => attributes.push(read(reader, &message.body)?),
-            ATTRIBUTE_INFO => refuse_dense(reader, &message.body)?,
             _ => {}
         }
     }
     Ok(attributes)
-}
-
-/// Objects of many attributes keep them in a heap of their own.
-fn refuse_dense(reader: &Reader<'_>, body: &[u8]) -> Result<()> {
-    let mut cursor = Cursor::new(body, "an attribute info message");
-    let (_, flags) = (cursor.u8()?, cursor.u8()?);
-    cursor.skip(if flags & 1 == 0 { 0 } else { 2 })?;
-    match reader.address(&mut cursor)? {
-        None => Ok(()),
-        Some(_) => Err(Hdf5Error::NotRead("dense storage of attributes")),
-    }
 }
 
 fn read<'m>(reader: &Reader<'_>, body: &'m [u8]) -> Result<Attribute<'m>> {
