@@ -98,6 +98,18 @@ fn links_in_a_heap_are_followed() {
 }
 
 #[test]
+fn one_text_under_many_objects_is_not_read_for_each_of_them() {
+    let mut file = Builder::new();
+    let layers = vec![r#"{"class_name":"Dense","config":{}}"#; 2000].join(",");
+    let config = file.text_attribute("model_config", &format!(r#"{{"class_name":"S","config":[{layers}]}}"#));
+    let names: Vec<String> = (0..500).map(|number| format!("g{number}")).collect();
+    let groups: Vec<(&str, u64)> =
+        names.iter().map(|name| (name.as_str(), file.group(&[], std::slice::from_ref(&config)))).collect();
+    let root = file.group(&groups, &[]);
+    assert_judged(&judge(file.build(root)), InspectionVerdict::Unscannable, "HDF5_TOO_LARGE");
+}
+
+#[test]
 fn objects_that_link_to_each_other_are_visited_once() {
     let mut file = Builder::new();
     // A link message may name any address: here, that of the group it stands in.
