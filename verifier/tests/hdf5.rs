@@ -80,6 +80,24 @@ fn data_in_other_files_are_dangerous() {
 }
 
 #[test]
+fn an_object_that_is_not_read_does_not_hide_the_others() {
+    let mut file = Builder::new();
+    let (_, space) = dataspace(&[]);
+    let mut shared = vec![2, 1, 2, 0, 8, 0];
+    shared.extend((space.len() as u64).to_le_bytes());
+    let unread = file.object(&[(0x0c, shared)]);
+    let evil = file.group(&[], &[fixed_attribute("model_config", LAMBDA)]);
+    for links in [[("a", unread), ("b", evil)], [("a", evil), ("b", unread)]] {
+        let mut file = file.clone();
+        let root = file.group(&links, &[]);
+        let inspection = judge(file.build(root));
+        let mut codes: Vec<&str> = inspection.findings.iter().map(|finding| finding.code.as_str()).collect();
+        codes.sort_unstable();
+        assert_eq!((inspection.verdict, codes), (InspectionVerdict::Dangerous, vec!["HDF5_NOT_READ", "KERAS_LAMBDA"]));
+    }
+}
+
+#[test]
 fn links_in_a_heap_are_followed() {
     let mut file = Builder::new();
     let kernel = file.dataset(&[3, 4]);

@@ -97,16 +97,25 @@ impl<'a, 'f> Walk<'a, 'f> {
         self.seen.insert(root);
         self.pending.push(Pending { header: root, path: String::new(), depth: 0 });
         while let Some(object) = self.pending.pop() {
-            let mut messages = header::read(&mut self.reader, object.header)?;
-            dense::expand(&mut self.reader, &mut messages)?;
-            self.attributes(&messages)?;
-            if dataset::is_dataset(&messages) {
-                self.dataset(&object.path, &messages)?;
-            } else if group::is_group(&messages) {
-                self.group(&object, &messages)?;
+            match self.object(&object) {
+                // What is behind it may still be worse than not having been looked at.
+                Err(error @ Hdf5Error::NotRead(_)) => error.report(self.found),
+                outcome => outcome?,
             }
         }
         Ok(())
+    }
+
+    fn object(&mut self, object: &Pending) -> Result<()> {
+        let mut messages = header::read(&mut self.reader, object.header)?;
+        let expanded = dense::expand(&mut self.reader, &mut messages);
+        let attributes = self.attributes(&messages);
+        if dataset::is_dataset(&messages) {
+            self.dataset(&object.path, &messages)?;
+        } else if group::is_group(&messages) {
+            self.group(object, &messages)?;
+        }
+        attributes.and(expanded)
     }
 
     fn group(&mut self, object: &Pending, messages: &[Message]) -> Result<()> {
