@@ -85,8 +85,8 @@ fn an_object_that_is_not_read_does_not_hide_the_others() {
     let (_, space) = dataspace(&[]);
     let mut shared = vec![2, 1, 2, 0, 8, 0];
     shared.extend((space.len() as u64).to_le_bytes());
-    let unread = file.object(&[(0x0c, shared)]);
-    let evil = file.group(&[], &[fixed_attribute("model_config", LAMBDA)]);
+    let unread = file.object(&[(0x0c, shared.clone())]);
+    let evil = file.group(&[], &[(0x0c, shared), fixed_attribute("model_config", LAMBDA)]);
     for links in [[("a", unread), ("b", evil)], [("a", evil), ("b", unread)]] {
         let mut file = file.clone();
         let root = file.group(&links, &[]);

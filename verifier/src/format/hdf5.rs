@@ -164,7 +164,8 @@ impl<'a, 'f> Walk<'a, 'f> {
     }
 
     fn attributes(&mut self, messages: &[Message]) -> Result<()> {
-        for attribute in attribute::all(&self.reader, messages)? {
+        let (attributes, outcome) = attribute::all(&self.reader, messages);
+        for attribute in attributes {
             match attribute.name.as_str() {
                 name @ ("model_config" | "training_config") => {
                     let what = if name == "model_config" { "model configuration" } else { "training configuration" };
@@ -181,7 +182,7 @@ impl<'a, 'f> Walk<'a, 'f> {
                 _ => {}
             }
         }
-        Ok(())
+        outcome
     }
 
     fn finish(self, outcome: Result<()>) {

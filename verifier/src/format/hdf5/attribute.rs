@@ -21,21 +21,24 @@ pub(super) struct Attribute<'m> {
     data: &'m [u8],
 }
 
-/// All attributes of an object.
-pub(super) fn all<'m>(reader: &Reader<'_>, messages: &'m [Message]) -> Result<Vec<Attribute<'m>>> {
+/// All attributes of an object that can be read, and whether these are all of them.
+pub(super) fn all<'m>(reader: &Reader<'_>, messages: &'m [Message]) -> (Vec<Attribute<'m>>, Result<()>) {
     let mut attributes = Vec::new();
-    for message in messages {
-        match message.kind {
-            ATTRIBUTE if message.is_shared => return Err(Hdf5Error::NotRead("shared attributes")),
-            ATTRIBUTE => attributes.push(read(reader, &message.body)?),
-            _ => {}
+    let mut outcome = Ok(());
+    for message in messages.iter().filter(|message| message.kind == ATTRIBUTE) {
+        match read(reader, message) {
+            Ok(attribute) => attributes.push(attribute),
+            Err(error) => outcome = outcome.and(Err(error)),
         }
     }
-    Ok(attributes)
+    (attributes, outcome)
 }
 
-fn read<'m>(reader: &Reader<'_>, body: &'m [u8]) -> Result<Attribute<'m>> {
-    let mut cursor = Cursor::new(body, "an attribute");
+fn read<'m>(reader: &Reader<'_>, message: &'m Message) -> Result<Attribute<'m>> {
+    if message.is_shared {
+        return Err(Hdf5Error::NotRead("shared attributes"));
+    }
+    let mut cursor = Cursor::new(&message.body, "an attribute");
     let (version, flags) = (cursor.u8()?, cursor.u8()?);
     if !(1..=3).contains(&version) {
         return Err(Hdf5Error::Version { what: "an attribute", version });
