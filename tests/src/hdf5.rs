@@ -73,6 +73,34 @@ impl Builder {
         self.object(&messages)
     }
 
+    /// A group whose links lie in a heap of their own, by the format's second generation.
+    pub fn dense_group(&mut self, links: &[Message]) -> u64 {
+        let mut block = vec![0; 22];
+        let mut node = b"BTLF\0\x05".to_vec();
+        for (_, body) in links {
+            node.extend([0; 5]);
+            node.extend(little::<4>(block.len()));
+            node.extend(little::<2>(body.len()));
+            block.extend(body);
+        }
+        let block = self.place(&block);
+        let node = self.place(&checked(node));
+        let mut heap = b"FRHP\0\x07\0\0\0\0\0\0\0\0".to_vec();
+        heap.extend(words(&[0; 12]));
+        heap.extend(little::<2>(4));
+        heap.extend(words(&[512, 65_536]));
+        heap.extend([32, 0, 1, 0]);
+        heap.extend(words(&[block]));
+        heap.extend([0, 0]);
+        let heap = self.place(&checked(heap));
+        let mut tree = b"BTHD\0\x05\0\x02\0\0\x0b\0\0\0\0\0".to_vec();
+        tree.extend(words(&[node]));
+        tree.extend(little::<2>(links.len()));
+        tree.extend(words(&[links.len() as u64]));
+        let tree = self.place(&checked(tree));
+        self.object(&[(0x02, [vec![0, 0], words(&[heap, tree])].concat())])
+    }
+
     /// A dataset of float32 in one run.
     pub fn dataset(&mut self, shape: &[u64]) -> u64 {
         let length = 4 * shape.iter().product::<u64>();
@@ -132,6 +160,14 @@ pub fn external_files() -> Message {
     (0x07, [vec![1, 0, 0, 0, 1, 0, 1, 0], words(&[0, 0, 0, 4])].concat())
 }
 
+/// A link to an object of this file.
+pub fn hard_link(name: &str, object: u64) -> Message {
+    let mut body = vec![1, 0, little::<1>(name.len())[0]];
+    body.extend(name.as_bytes());
+    body.extend(object.to_le_bytes());
+    (0x06, body)
+}
+
 /// A link into another file.
 pub fn external_link(name: &str, file: &str) -> Message {
     let value = [b"\0", file.as_bytes(), b"\0/a\0"].concat();
@@ -159,6 +195,47 @@ fn attribute(name: &str, datatype: &[u8], value: &[u8]) -> Message {
 
 fn words(numbers: &[u64]) -> Vec<u8> {
     numbers.iter().flat_map(|number| number.to_le_bytes()).collect()
+}
+
+/// A structure with its checksum behind it.
+fn checked(mut structure: Vec<u8>) -> Vec<u8> {
+    let checksum = lookup3(&structure);
+    structure.extend(checksum.to_le_bytes());
+    structure
+}
+
+/// Bob Jenkins' hash of fewer than 2^32 bytes: words of four bytes, three at a time.
+fn lookup3(bytes: &[u8]) -> u32 {
+    let start = 0xdead_beef_u32.wrapping_add(u32::from_le_bytes(little(bytes.len())));
+    let (mut a, mut b, mut c) = (start, start, start);
+    let blocks: Vec<&[u8]> = bytes.chunks(12).collect();
+    for (number, block) in blocks.iter().enumerate() {
+        let mut padded = [0; 12];
+        padded[..block.len()].copy_from_slice(block);
+        let word = |at: usize| u32::from_le_bytes([padded[at], padded[at + 1], padded[at + 2], padded[at + 3]]);
+        a = a.wrapping_add(word(0));
+        b = b.wrapping_add(word(4));
+        c = c.wrapping_add(word(8));
+        if number + 1 < blocks.len() {
+            for turns in [[4, 6, 8], [16, 19, 4]] {
+                a = a.wrapping_sub(c) ^ c.rotate_left(turns[0]);
+                c = c.wrapping_add(b);
+                b = b.wrapping_sub(a) ^ a.rotate_left(turns[1]);
+                a = a.wrapping_add(c);
+                c = c.wrapping_sub(b) ^ b.rotate_left(turns[2]);
+                b = b.wrapping_add(a);
+            }
+        } else {
+            c = (c ^ b).wrapping_sub(b.rotate_left(14));
+            a = (a ^ c).wrapping_sub(c.rotate_left(11));
+            b = (b ^ a).wrapping_sub(a.rotate_left(25));
+            c = (c ^ b).wrapping_sub(b.rotate_left(16));
+            a = (a ^ c).wrapping_sub(c.rotate_left(4));
+            b = (b ^ a).wrapping_sub(a.rotate_left(14));
+            c = (c ^ b).wrapping_sub(b.rotate_left(24));
+        }
+    }
+    c
 }
 
 /// The first bytes of a number, the least significant in front.

@@ -3,7 +3,9 @@
 use serde_json::json;
 use verifier::evidence::{Inspection, InspectionVerdict};
 use verifier::format::{FileEntry, inspect};
-use weighhouse_tests::hdf5::{Builder, contiguous, dataspace, external_files, external_link, fixed_attribute, float32};
+use weighhouse_tests::hdf5::{
+    Builder, contiguous, dataspace, external_files, external_link, fixed_attribute, float32, hard_link,
+};
 
 const DENSE: &str =
     r#"{"class_name":"Sequential","config":{"name":"s","layers":[{"class_name":"Dense","config":{"name":"d"}}]}}"#;
@@ -75,6 +77,54 @@ fn data_in_other_files_are_dangerous() {
     let mut file = Builder::new();
     let root = file.object(&[(0x08, vec![4, 3, 0, 0]), dataspace(&[4]), float32()]);
     assert_judged(&judge(file.build(root)), InspectionVerdict::Dangerous, "HDF5_EXTERNAL_STORAGE");
+}
+
+#[test]
+fn an_object_that_is_not_read_does_not_hide_the_others() {
+    let mut file = Builder::new();
+    let (_, space) = dataspace(&[]);
+    let mut shared = vec![2, 1, 2, 0, 8, 0];
+    shared.extend((space.len() as u64).to_le_bytes());
+    let unread = file.object(&[(0x0c, shared.clone())]);
+    let evil = file.group(&[], &[(0x0c, shared), fixed_attribute("model_config", LAMBDA)]);
+    for links in [[("a", unread), ("b", evil)], [("a", evil), ("b", unread)]] {
+        let mut file = file.clone();
+        let root = file.group(&links, &[]);
+        let inspection = judge(file.build(root));
+        let mut codes: Vec<&str> = inspection.findings.iter().map(|finding| finding.code.as_str()).collect();
+        codes.sort_unstable();
+        assert_eq!((inspection.verdict, codes), (InspectionVerdict::Dangerous, vec!["HDF5_NOT_READ", "KERAS_LAMBDA"]));
+    }
+}
+
+#[test]
+fn links_in_a_heap_are_followed() {
+    let mut file = Builder::new();
+    let kernel = file.dataset(&[3, 4]);
+    let names: Vec<String> = (0..20).map(|number| format!("layer{number}")).collect();
+    let links: Vec<_> = names.iter().map(|name| hard_link(name, kernel)).collect();
+    let root = file.dense_group(&links);
+    let inspection = judge(file.clone().build(root));
+    assert_ok(&inspection);
+    assert_eq!(inspection.parameters, Some(12));
+    let root = file.dense_group(&[hard_link("a", kernel), external_link("b", "/etc/passwd.h5")]);
+    let mut bytes = file.build(root);
+    assert_judged(&judge(&bytes), InspectionVerdict::Dangerous, "HDF5_EXTERNAL_LINK");
+    let node = bytes.windows(4).rposition(|window| window == b"BTLF").unwrap();
+    bytes[node + 8] ^= 1;
+    assert_judged(&judge(&bytes), InspectionVerdict::Malformed, "HDF5_CHECKSUM");
+}
+
+#[test]
+fn one_text_under_many_objects_is_not_read_for_each_of_them() {
+    let mut file = Builder::new();
+    let layers = vec![r#"{"class_name":"Dense","config":{}}"#; 2000].join(",");
+    let config = file.text_attribute("model_config", &format!(r#"{{"class_name":"S","config":[{layers}]}}"#));
+    let names: Vec<String> = (0..500).map(|number| format!("g{number}")).collect();
+    let groups: Vec<(&str, u64)> =
+        names.iter().map(|name| (name.as_str(), file.group(&[], std::slice::from_ref(&config)))).collect();
+    let root = file.group(&groups, &[]);
+    assert_judged(&judge(file.build(root)), InspectionVerdict::Unscannable, "HDF5_TOO_LARGE");
 }
 
 #[test]

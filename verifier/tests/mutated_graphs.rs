@@ -7,7 +7,7 @@ use std::panic::{self, AssertUnwindSafe};
 use verifier::evidence::InspectionVerdict;
 use verifier::format::{FileEntry, inspect};
 use weighhouse_tests::flatbuffer::Table;
-use weighhouse_tests::hdf5::{Builder, external_files, fixed_attribute};
+use weighhouse_tests::hdf5::{Builder, external_files, external_link, fixed_attribute, hard_link};
 use weighhouse_tests::protobuf::Message;
 use weighhouse_tests::random::Random;
 
@@ -103,7 +103,7 @@ fn index(random: &mut Random, limit: usize) -> usize {
 fn damaged_files_are_judged_by_name_and_without_a_panic() {
     let mut external = Builder::new();
     let object = external.object(&[external_files()]);
-    let root = external.group(&[("x", object)], &[]);
+    let root = external.dense_group(&[hard_link("x", object), external_link("y", "z.h5")]);
     let seeds: [(&str, Vec<u8>); 7] = [
         ("model.onnx", onnx()),
         ("saved_model.pb", saved_model()),

@@ -118,6 +118,8 @@ fn external_data_outside_the_folder_is_dangerous() {
         let inspection = with_tensor(&external(&[("location", path)]));
         assert_judged(&inspection, InspectionVerdict::Dangerous, "ONNX_EXTERNAL_DATA_PATH");
     }
+    let untyped = Message::new().message(13, &Message::new().text(1, "location").text(2, "../x"));
+    assert_eq!(with_tensor(&untyped).verdict, InspectionVerdict::Dangerous);
     // The location alone says where to look, whatever the tensor says of itself.
     let hidden = weights(&[1], 4).message(13, &Message::new().text(1, "location").text(2, "../x"));
     assert_judged(&with_tensor(&hidden), InspectionVerdict::Dangerous, "ONNX_EXTERNAL_DATA_PATH");
@@ -143,6 +145,18 @@ fn external_data_is_found_in_subgraphs_functions_attributes_and_training() {
     for model in models {
         assert_eq!(judge(model).verdict, InspectionVerdict::Dangerous);
     }
+}
+
+#[test]
+fn a_flood_of_mistakes_does_not_hide_the_worst() {
+    let odd = (0..5000).fold(Message::new(), |graph, number| {
+        let key = format!("key{number}");
+        graph.message(5, &external(&[("location", "x"), (&key, "y")])).message(5, &weights(&[number], 1))
+    });
+    let inspection = judge(model(&odd.message(5, &external(&[("location", "../x")]))));
+    assert_eq!(inspection.verdict, InspectionVerdict::Dangerous);
+    assert!(codes(&inspection).contains(&"ONNX_EXTERNAL_DATA_PATH"));
+    assert!(inspection.findings.len() < 70);
 }
 
 #[test]
@@ -207,6 +221,7 @@ fn operators_of_unknown_domains_deserve_a_look_unless_the_model_defines_them() {
     let function = Message::new().text(1, "Attention").text(10, "my.domain").message(7, &node("", "MatMul"));
     let defined = judge(model(&Message::new().message(1, &custom)).message(25, &function));
     assert_eq!(defined.verdict, InspectionVerdict::Ok, "{:?}", defined.findings);
+    assert_judged(&with_node(&node("", "MyAttention")), InspectionVerdict::Suspicious, "ONNX_CUSTOM_OPERATOR");
     let other = Message::new().text(1, "Other").text(10, "my.domain");
     let undefined = judge(model(&Message::new().message(1, &custom)).message(25, &other));
     assert_eq!(undefined.verdict, InspectionVerdict::Suspicious);
@@ -234,6 +249,8 @@ fn broken_messages_are_malformed_by_name() {
         (good.clone().raw(&[0x08, 0xff]), "PROTOBUF_INVALID_NUMBER"),
         (good.clone().number(7, 1), "PROTOBUF_FIELD_TYPE"),
         (Message::new().number(1, 8).text(2, "x"), "ONNX_NO_GRAPH"),
+        (model(&Message::new().message(1, &Message::new())), "PROTOBUF_MISSING_FIELD"),
+        (model(&Message::new().message(5, &Message::new())), "PROTOBUF_MISSING_FIELD"),
     ];
     for (model, code) in cases {
         assert_judged(&judge(model), InspectionVerdict::Malformed, code);

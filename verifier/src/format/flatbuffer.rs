@@ -7,7 +7,7 @@
 use super::pages::{PageError, Pages};
 
 /// Values read from one file.
-const MAX_STEPS: u64 = 4_000_000;
+const MAX_STEPS: u64 = 1_500_000;
 /// Longest text that is read, in bytes.
 const MAX_TEXT_BYTES: u64 = 16 * 1024;
 /// Bytes of text over all.

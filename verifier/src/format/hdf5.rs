@@ -11,6 +11,7 @@ mod cursor;
 mod dataset;
 mod dataspace;
 mod datatype;
+mod dense;
 mod error;
 mod group;
 mod header;
@@ -96,15 +97,25 @@ impl<'a, 'f> Walk<'a, 'f> {
         self.seen.insert(root);
         self.pending.push(Pending { header: root, path: String::new(), depth: 0 });
         while let Some(object) = self.pending.pop() {
-            let messages = header::read(&mut self.reader, object.header)?;
-            self.attributes(&messages)?;
-            if dataset::is_dataset(&messages) {
-                self.dataset(&object.path, &messages)?;
-            } else if group::is_group(&messages) {
-                self.group(&object, &messages)?;
+            match self.object(&object) {
+                // What is behind it may still be worse than not having been looked at.
+                Err(error @ Hdf5Error::NotRead(_)) => error.report(self.found),
+                outcome => outcome?,
             }
         }
         Ok(())
+    }
+
+    fn object(&mut self, object: &Pending) -> Result<()> {
+        let mut messages = header::read(&mut self.reader, object.header)?;
+        let expanded = dense::expand(&mut self.reader, &mut messages);
+        let attributes = self.attributes(&messages);
+        if dataset::is_dataset(&messages) {
+            self.dataset(&object.path, &messages)?;
+        } else if group::is_group(&messages) {
+            self.group(object, &messages)?;
+        }
+        attributes.and(expanded)
     }
 
     fn group(&mut self, object: &Pending, messages: &[Message]) -> Result<()> {
@@ -153,7 +164,8 @@ impl<'a, 'f> Walk<'a, 'f> {
     }
 
     fn attributes(&mut self, messages: &[Message]) -> Result<()> {
-        for attribute in attribute::all(&self.reader, messages)? {
+        let (attributes, outcome) = attribute::all(&self.reader, messages);
+        for attribute in attributes {
             match attribute.name.as_str() {
                 name @ ("model_config" | "training_config") => {
                     let what = if name == "model_config" { "model configuration" } else { "training configuration" };
@@ -170,7 +182,7 @@ impl<'a, 'f> Walk<'a, 'f> {
                 _ => {}
             }
         }
-        Ok(())
+        outcome
     }
 
     fn finish(self, outcome: Result<()>) {

@@ -17,6 +17,7 @@ use super::content::Content;
 use super::document::Document;
 use super::findings;
 use super::found::{Found, shown};
+use super::reports::Reports;
 use super::scan::read_bounded;
 use crate::evidence::{Finding, InspectionVerdict, Severity};
 
@@ -66,11 +67,12 @@ pub(super) fn judge_text(text: &[u8], what: &str, found: &mut Found) {
 
 /// Adds what loading the configuration would import, run or open.
 pub(super) fn judge_config(config: &Value, found: &mut Found) {
+    let mut reports = Reports::default();
     let mut pending = vec![config];
     while let Some(value) = pending.pop() {
         match value {
             Value::Object(object) => {
-                judge_object(object, found);
+                judge_object(object, &mut reports, found);
                 pending.extend(object.values());
             }
             Value::Array(items) => pending.extend(items),
@@ -106,33 +108,42 @@ fn facts(document: &Value, found: &mut Found) {
     }
 }
 
-fn judge_object(object: &Map<String, Value>, found: &mut Found) {
+fn judge_object(object: &Map<String, Value>, reports: &mut Reports, found: &mut Found) {
     code::judge(object, found);
     let Some(class_name) = object.get("class_name").and_then(Value::as_str) else { return };
     let config = object.get("config");
     files::judge(class_name, config, found);
-    judge_name(object, class_name, config, found);
+    judge_name(object, class_name, config, reports, found);
     judge_layer_name(object.get("name").or_else(|| config?.get("name")), found);
 }
 
-fn judge_name(object: &Map<String, Value>, class_name: &str, config: Option<&Value>, found: &mut Found) {
+fn judge_name(
+    object: &Map<String, Value>,
+    class_name: &str,
+    config: Option<&Value>,
+    reports: &mut Reports,
+    found: &mut Found,
+) {
     let module = object.get("module").and_then(Value::as_str);
     let is_function = class_name == "function";
     let name = config.and_then(Value::as_str).filter(|_| is_function).unwrap_or(class_name);
     let registered = object.get("registered_name").and_then(Value::as_str).unwrap_or(class_name);
     let shown_name = || format!("`{}.{}`", shown(module.unwrap_or("?")), shown(name));
     match names::origin(module, name, is_function, registered) {
-        Origin::BuiltIn => {}
-        Origin::Custom => found.add(InspectionVerdict::Suspicious, custom_object(registered, module)),
+        Origin::Custom if reports.wants("KERAS_CUSTOM_OBJECT") => {
+            found.add(InspectionVerdict::Suspicious, custom_object(registered, module));
+        }
+        Origin::BuiltIn | Origin::Custom => {}
         Origin::Unsafe => found.add(InspectionVerdict::Dangerous, unsafe_function(&shown_name())),
         Origin::Foreign => found.add(InspectionVerdict::Dangerous, foreign_module(&shown_name())),
     }
 }
 
 /// Names of layers become paths in the weights' archive (CVE-2026-12479). A slash inside is
-/// common: released models have layers called `expanded_conv/project`.
+/// common: released models have layers called `expanded_conv/project`. Without one, a name is no path.
 fn judge_layer_name(name: Option<&Value>, found: &mut Found) {
     if let Some(name) = name.and_then(Value::as_str)
+        && (name.contains(['/', '\\', '\0']) || name == "..")
         && let Some(how) = super::paths::escape(name)
     {
         let finding = Finding::new(

@@ -28,6 +28,7 @@ mod paths;
 mod pickle;
 mod precision;
 mod protobuf;
+mod reports;
 pub mod safetensors;
 mod scan;
 mod section;

@@ -6,6 +6,7 @@
 
 mod external;
 mod operators;
+mod standard;
 mod tensor;
 mod value_info;
 
@@ -19,6 +20,7 @@ use super::content::Content;
 use super::found::{Found, Weights, shown};
 use super::pages::Pages;
 use super::protobuf::{ProtobufError, Span, Walker, each_field};
+use super::reports::Reports;
 use super::tensor::Tensor;
 use super::{findings, metadata};
 
@@ -49,9 +51,12 @@ struct Scanner<'a, 'f> {
     tensors: Vec<Tensor>,
     facts: Map<String, Value>,
     opsets: BTreeMap<String, u64>,
+    /// Version of the operators that every runtime has.
+    default_opset: u64,
     inputs: Vec<Value>,
     outputs: Vec<Value>,
     external_files: BTreeSet<String>,
+    reports: Reports,
     has_graph: bool,
     training: bool,
 }
@@ -65,9 +70,11 @@ impl<'a, 'f> Scanner<'a, 'f> {
             tensors: Vec::new(),
             facts: Map::new(),
             opsets: BTreeMap::new(),
+            default_opset: 0,
             inputs: Vec::new(),
             outputs: Vec::new(),
             external_files: BTreeSet::new(),
+            reports: Reports::default(),
             has_graph: false,
             training: false,
         }
@@ -170,6 +177,9 @@ impl<'a, 'f> Scanner<'a, 'f> {
             }
             Ok(())
         })?;
+        if operator.is_empty() {
+            return Err(node.missing(4));
+        }
         let constant = (operator == "Constant" && operators::is_default_domain(&domain)).then_some(output).flatten();
         self.operators.use_one(domain, operator);
         if !attributes {
@@ -239,17 +249,22 @@ impl<'a, 'f> Scanner<'a, 'f> {
     fn read_tensor(&mut self, message: Span) -> Result<Option<Tensor>> {
         let proto = TensorReader::read(&mut self.walker, message)?;
         if !proto.external.is_empty() {
-            let location = external::judge(&proto, self.found);
+            let location = external::judge(&proto, &mut self.reports, self.found);
             if let Some(location) = location
                 && self.external_files.len() < MAX_FACTS
             {
                 self.external_files.insert(location);
             }
         }
+        if !proto.has_type() {
+            return Err(message.missing(2));
+        }
         match proto.check() {
             Ok(tensor) => Ok(Some(tensor)),
             Err(error) => {
-                findings::malformed(self.found, error.code(), &error);
+                if self.reports.wants(error.code()) {
+                    findings::malformed(self.found, error.code(), &error);
+                }
                 Ok(None)
             }
         }
@@ -263,6 +278,9 @@ impl<'a, 'f> Scanner<'a, 'f> {
                 2 => version = field.varint()?,
                 _ => {}
             }
+        }
+        if operators::is_default_domain(&domain) {
+            self.default_opset = self.default_opset.max(version);
         }
         if self.opsets.len() < MAX_FACTS {
             self.opsets.insert(shown(&domain), version);
@@ -304,7 +322,7 @@ impl<'a, 'f> Scanner<'a, 'f> {
         if !self.has_graph {
             findings::malformed(self.found, "ONNX_NO_GRAPH", &"the model holds no graph");
         }
-        self.operators.judge(self.found);
+        self.operators.judge(self.default_opset, self.found);
         self.facts.insert("opsets".to_owned(), json!(self.opsets));
         self.facts.insert("inputs".to_owned(), json!(self.inputs));
         self.facts.insert("outputs".to_owned(), json!(self.outputs));

@@ -39,6 +39,8 @@ pub(super) enum ProtobufError {
     FieldType { at: u64, number: u32 },
     #[error("field {number}, which ends before byte {at}, is none that its message has")]
     UnknownField { at: u64, number: u32 },
+    #[error("the message at byte {at} lacks its field {number}")]
+    MissingField { at: u64, number: u32 },
     #[error("the name at byte {at} has {length} bytes; at most {MAX_NAME_BYTES} are expected")]
     NameTooLong { at: u64, length: u64 },
     #[error("messages are nested more than {MAX_DEPTH} deep")]
@@ -60,6 +62,7 @@ impl ProtobufError {
             Self::FieldNumber { .. } => "PROTOBUF_FIELD_NUMBER",
             Self::FieldType { .. } => "PROTOBUF_FIELD_TYPE",
             Self::UnknownField { .. } => "PROTOBUF_UNKNOWN_FIELD",
+            Self::MissingField { .. } => "PROTOBUF_MISSING_FIELD",
             Self::NameTooLong { .. } => "PROTOBUF_NAME_TOO_LONG",
             Self::NestedTooDeep => "PROTOBUF_NESTED_TOO_DEEP",
             Self::Page(PageError::TooMuch) | Self::TooLarge => "PROTOBUF_TOO_LARGE",
@@ -163,6 +166,11 @@ impl Field {
 impl Span {
     pub(super) const fn start(&self) -> u64 {
         self.at
+    }
+
+    /// What is said of a message without a field that it must have.
+    pub(super) const fn missing(&self, number: u32) -> ProtobufError {
+        ProtobufError::MissingField { at: self.at, number }
     }
 
     /// Length in bytes.

@@ -8,7 +8,6 @@ use super::header::Message;
 use super::reader::Reader;
 
 const ATTRIBUTE: u16 = 0x0c;
-const ATTRIBUTE_INFO: u16 = 0x15;
 /// Longest text that is read, in bytes.
 const MAX_TEXT_BYTES: u64 = 16 * 1024 * 1024;
 
@@ -22,33 +21,24 @@ pub(super) struct Attribute<'m> {
     data: &'m [u8],
 }
 
-/// All attributes of an object.
-pub(super) fn all<'m>(reader: &Reader<'_>, messages: &'m [Message]) -> Result<Vec<Attribute<'m>>> {
+/// All attributes of an object that can be read, and whether these are all of them.
+pub(super) fn all<'m>(reader: &Reader<'_>, messages: &'m [Message]) -> (Vec<Attribute<'m>>, Result<()>) {
     let mut attributes = Vec::new();
-    for message in messages {
-        match message.kind {
-            ATTRIBUTE if message.is_shared => return Err(Hdf5Error::NotRead("shared attributes")),
-            ATTRIBUTE => attributes.push(read(reader, &message.body)?),
-            ATTRIBUTE_INFO => refuse_dense(reader, &message.body)?,
-            _ => {}
+    let mut outcome = Ok(());
+    for message in messages.iter().filter(|message| message.kind == ATTRIBUTE) {
+        match read(reader, message) {
+            Ok(attribute) => attributes.push(attribute),
+            Err(error) => outcome = outcome.and(Err(error)),
         }
     }
-    Ok(attributes)
+    (attributes, outcome)
 }
 
-/// Objects of many attributes keep them in a heap of their own.
-fn refuse_dense(reader: &Reader<'_>, body: &[u8]) -> Result<()> {
-    let mut cursor = Cursor::new(body, "an attribute info message");
-    let (_, flags) = (cursor.u8()?, cursor.u8()?);
-    cursor.skip(if flags & 1 == 0 { 0 } else { 2 })?;
-    match reader.address(&mut cursor)? {
-        None => Ok(()),
-        Some(_) => Err(Hdf5Error::NotRead("dense storage of attributes")),
+fn read<'m>(reader: &Reader<'_>, message: &'m Message) -> Result<Attribute<'m>> {
+    if message.is_shared {
+        return Err(Hdf5Error::NotRead("shared attributes"));
     }
-}
-
-fn read<'m>(reader: &Reader<'_>, body: &'m [u8]) -> Result<Attribute<'m>> {
-    let mut cursor = Cursor::new(body, "an attribute");
+    let mut cursor = Cursor::new(&message.body, "an attribute");
     let (version, flags) = (cursor.u8()?, cursor.u8()?);
     if !(1..=3).contains(&version) {
         return Err(Hdf5Error::Version { what: "an attribute", version });

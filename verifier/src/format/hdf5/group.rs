@@ -52,23 +52,11 @@ pub(super) fn links(reader: &mut Reader<'_>, messages: &[Message]) -> Result<Vec
         }
         match message.kind {
             LINK => links.push(link(reader, &message.body)?),
-            LINK_INFO => refuse_dense(reader, &message.body)?,
             SYMBOL_TABLE => symbol_table(reader, &message.body, &mut links)?,
             _ => {}
         }
     }
     Ok(links)
-}
-
-/// Groups of many links keep them in a heap of their own.
-fn refuse_dense(reader: &Reader<'_>, body: &[u8]) -> Result<()> {
-    let mut cursor = Cursor::new(body, "a link info message");
-    let (_, flags) = (cursor.u8()?, cursor.u8()?);
-    cursor.skip(if flags & 1 == 0 { 0 } else { 8 })?;
-    match reader.address(&mut cursor)? {
-        None => Ok(()),
-        Some(_) => Err(Hdf5Error::NotRead("dense storage of links")),
-    }
 }
 
 fn link(reader: &Reader<'_>, body: &[u8]) -> Result<Link> {

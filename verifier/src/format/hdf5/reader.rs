@@ -8,6 +8,10 @@ use super::error::Hdf5Error;
 pub(super) const SIGNATURE: &[u8; 8] = b"\x89HDF\r\n\x1a\n";
 /// Bytes of structure that are looked at in one file.
 pub(super) const MAX_STRUCTURE_BYTES: u64 = 64 * 1024 * 1024;
+/// How often a byte may be looked at on average: structures refer to each other, and a small
+/// file must not have one of them read for each of the others.
+const READS_OF_A_BYTE: u64 = 3;
+const SPARE_BYTES: u64 = 64 * 1024;
 /// Groups and datasets of one file.
 pub(super) const MAX_OBJECTS: usize = 100_000;
 /// Messages in one object header.
@@ -39,7 +43,8 @@ pub(super) struct Superblock {
 
 impl<'a> Reader<'a> {
     pub(super) fn open(pages: Pages<'a>) -> Result<(Self, Superblock)> {
-        let mut reader = Self { pages, base: 0, offset_width: 8, length_width: 8, left: MAX_STRUCTURE_BYTES };
+        let left = SPARE_BYTES.saturating_add(pages.size().saturating_mul(READS_OF_A_BYTE)).min(MAX_STRUCTURE_BYTES);
+        let mut reader = Self { pages, base: 0, offset_width: 8, length_width: 8, left };
         reader.base = reader.find_signature()?;
         let version = reader.bytes(reader.base + 8, 1)?[0];
         let superblock = match version {

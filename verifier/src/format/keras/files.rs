@@ -31,7 +31,9 @@ pub(super) fn judge(class_name: &str, config: Option<&Value>, found: &mut Found)
         }
         "TFOpLambda" | "SlicingOpLambda" => {
             let function = text("function").unwrap_or_default();
-            if names::is_unsafe_tensorflow_function(function) {
+            if let Some((_, operator)) = function.rsplit_once("raw_ops.") {
+                tensorflow::judge_operator(operator, found);
+            } else if names::is_unsafe_tensorflow_function(function) {
                 found.add(InspectionVerdict::Dangerous, super::unsafe_function(&format!("`tf.{}`", shown(function))));
             }
         }

@@ -3,6 +3,21 @@
 /// Packages whose classes a configuration may name.
 const KERAS_PACKAGES: [&str; 6] = ["keras", "tf_keras", "keras_core", "keras_cv", "keras_nlp", "keras_hub"];
 
+/// Libraries of layers for Keras: naming a class of theirs asks for the library and for nothing else.
+const COMPANION_PACKAGES: [&str; 11] = [
+    "autokeras",
+    "keras_tuner",
+    "qkeras",
+    "tensorflow_addons",
+    "tensorflow_decision_forests",
+    "tensorflow_hub",
+    "tensorflow_model_optimization",
+    "tensorflow_probability",
+    "tensorflow_recommenders",
+    "tensorflow_text",
+    "transformers",
+];
+
 /// Parts of Keras whose functions are building blocks of models: they compute and do nothing else.
 const FUNCTION_MODULES: [&str; 14] = [
     "activations",
@@ -390,6 +405,7 @@ pub(super) fn origin(module: Option<&str>, name: &str, is_function: bool, regist
         ["tensorflow", rest @ ..] => of_tensorflow(rest, name),
         [package, rest @ ..] if KERAS_PACKAGES.contains(package) => of_keras(rest, name, is_function),
         ["__main__", ..] => Origin::Custom,
+        [package, ..] if COMPANION_PACKAGES.contains(package) && !is_function && !starts_lower(name) => Origin::Custom,
         [package, ..] if is_registered && FOREIGN_MODULES.binary_search(package).is_err() => Origin::Custom,
         _ => Origin::Foreign,
     }
@@ -406,11 +422,16 @@ fn without_module(name: &str, is_function: bool, is_registered: bool) -> Origin 
     let last = name.rsplit(['.', '>']).next().unwrap_or(name);
     if UNSAFE_FUNCTIONS.contains(&last) || (is_function && UNSAFE_BUILTINS.contains(&last)) {
         Origin::Unsafe
-    } else if is_registered {
+    } else if is_registered && !name.split('>').next().is_some_and(|package| KERAS_PACKAGES.contains(&package)) {
         Origin::Custom
     } else {
         Origin::BuiltIn
     }
+}
+
+/// Whether the name is that of a function by Python's conventions.
+fn starts_lower(name: &str) -> bool {
+    name.starts_with(|character: char| character.is_lowercase())
 }
 
 /// Keras writes `builtins` for functions of its own, and Python has others of that module.
@@ -429,14 +450,13 @@ fn of_builtins(name: &str, is_function: bool) -> Origin {
 fn of_keras(path: &[&str], name: &str, is_function: bool) -> Origin {
     let public: Vec<&str> = path.iter().copied().filter(|segment| !is_internal(segment)).collect();
     let last = name.rsplit(['.', '>']).next().unwrap_or(name);
-    let starts_lower = last.starts_with(|character: char| character.is_lowercase());
     let is_plain = path.iter().all(|segment| is_identifier(segment)) && is_identifier(name);
     if !is_plain || UNSAFE_FUNCTIONS.contains(&last) {
         return Origin::Unsafe;
     }
     // Classes begin with a capital: what does not is a function, whatever it is declared as.
     let is_block = public.first().is_none_or(|module| FUNCTION_MODULES.contains(module));
-    if (is_function || starts_lower) && !is_block { Origin::Unsafe } else { Origin::BuiltIn }
+    if (is_function || starts_lower(last)) && !is_block { Origin::Unsafe } else { Origin::BuiltIn }
 }
 
 /// Folders between the package and the public parts, by release.

@@ -33,6 +33,9 @@ fn models_of_layers_that_keras_has_are_fine() {
         json!({"module": "keras.src.losses.losses", "class_name": "function", "config": "mse", "registered_name": "mse"}),
         json!({"module": "tensorflow.python.trackable.data_structures", "class_name": "ListWrapper", "config": [1]}),
         json!({"module": "keras", "class_name": "DTypePolicy", "config": {"name": "float32"}, "registered_name": null}),
+        json!({"class_name": "keras_nlp>BertBackbone", "config": {"name": "a:0"}}),
+        json!({"class_name": "TFOpLambda", "config": {"function": "raw_ops.ResizeBilinear"}}),
+        json!({"class_name": "Dense", "config": {"args": [{"class_name": "__keras_tensor__", "config": {"keras_history": ["a", 0, 0]}}]}}),
         json!({"module": "keras_hub.src.models.bert.bert_backbone", "class_name": "BertBackbone", "config": {}}),
     ];
     for layer in layers {
@@ -89,6 +92,7 @@ fn functions_that_do_more_than_compute_are_dangerous() {
         json!({"module": "keras.config", "class_name": "disable_interactive_logging", "config": {}}),
         json!({"class_name": "TFOpLambda", "config": {"function": "io.write_file"}}),
         json!({"class_name": "TFOpLambda", "config": {"function": "compat.v1.py_func"}}),
+        json!({"class_name": "TFOpLambda", "config": {"function": "raw_ops.WriteFile"}}),
         json!({"class_name": "TensorFlowOpLayer", "config": {"node_def": {"name": "x", "op": "WriteFile"}}}),
         json!({"class_name": "TensorFlowOpLayer", "config": {"node_def": "{\"op\":\"ReadFile\"}"}}),
     ];
@@ -118,6 +122,7 @@ fn objects_that_the_caller_must_bring_deserve_a_look() {
     let layers = [
         json!({"class_name": "Custom>Attention", "config": {}}),
         json!({"module": "my_model.layers", "class_name": "Attention", "config": {}, "registered_name": "mine>Attention"}),
+        json!({"module": "transformers.models.bert", "class_name": "TFBertMainLayer", "config": {}, "registered_name": null}),
         json!({"module": "__main__", "class_name": "Attention", "config": {}, "registered_name": null}),
     ];
     for layer in layers {

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Map, Value, json};
 
 use super::super::found::{Found, shown};
+use super::standard;
 use crate::evidence::{Finding, InspectionVerdict, Severity};
 
 /// Kinds of operators that are told apart.
@@ -61,7 +62,8 @@ impl Operators {
         }
     }
 
-    pub(super) fn judge(&self, found: &mut Found) {
+    /// Adds what is wrong with the operators; `opset` is the version of the default domain.
+    pub(super) fn judge(&self, opset: u64, found: &mut Found) {
         let mut custom = BTreeMap::<&str, Vec<&str>>::new();
         for key in self.used.keys().filter(|key| !self.defined.contains(key)) {
             let (domain, name) = (key.0.as_str(), key.1.as_str());
@@ -69,7 +71,7 @@ impl Operators {
                 found.add(InspectionVerdict::Dangerous, python(domain, name));
             } else if NETWORK_OPERATORS.contains(&name) {
                 found.add(InspectionVerdict::Dangerous, network(domain, name));
-            } else if !is_built_in(domain) {
+            } else if !is_built_in(domain) || is_unknown(domain, name, opset) {
                 custom.entry(domain).or_default().push(name);
             }
         }
@@ -102,6 +104,11 @@ fn is_built_in(domain: &str) -> bool {
         || (domain.starts_with("com.microsoft.") && domain != "com.microsoft.extensions")
 }
 
+/// Whether the default domain has no such operator, as far as its version is known here.
+fn is_unknown(domain: &str, name: &str, opset: u64) -> bool {
+    is_default_domain(domain) && opset <= standard::LAST_OPSET && !standard::has(name)
+}
+
 fn qualified(domain: &str, name: &str) -> String {
     let name = if is_default_domain(domain) { name.to_owned() } else { format!("{domain}::{name}") };
     shown(&name)
@@ -126,6 +133,7 @@ fn network(domain: &str, name: &str) -> Finding {
 }
 
 fn custom_operators(domain: &str, names: &[&str]) -> Finding {
+    let domain = if is_default_domain(domain) { "ai.onnx" } else { domain };
     let listed: Vec<String> = names.iter().take(4).map(|name| format!("`{}`", shown(name))).collect();
     let rest = names.len() - listed.len();
     let more = if rest == 0 { String::new() } else { format!(" and {rest} more") };

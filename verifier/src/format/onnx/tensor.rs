@@ -91,6 +91,11 @@ impl TensorReader {
         self.values = (self.values.0.saturating_add(least), self.values.1.saturating_add(most));
     }
 
+    /// Whether the tensor says what its elements are.
+    pub(super) const fn has_type(&self) -> bool {
+        self.data_type != 0
+    }
+
     /// Whether loaders look for the data in another file.
     pub(super) const fn is_external(&self) -> bool {
         self.is_external

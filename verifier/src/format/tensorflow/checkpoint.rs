@@ -19,6 +19,8 @@ const FOOTER_BYTES: u64 = 48;
 /// Bytes behind a block: its compression and its checksum.
 const TRAILER_BYTES: u64 = 5;
 const MAX_TENSORS: usize = 100_000;
+/// Entries looked at, over all blocks; blocks may be listed many times.
+const MAX_ENTRIES: u64 = 300_000;
 /// Longest name of a tensor, in bytes.
 const MAX_NAME_BYTES: usize = 4096;
 /// Bytes of names over all tensors.
@@ -77,14 +79,15 @@ fn read(walker: &mut Walker<'_>, whole: Span) -> Result<Vec<Tensor>> {
     let _metaindex = handle(walker, &mut handles)?;
     let (at, length) = handle(walker, &mut handles)?;
     let mut blocks = Vec::new();
-    entries(walker, whole, at, length, |walker, _, mut value| {
+    let mut left = MAX_ENTRIES;
+    entries(walker, whole, (at, length), &mut left, |walker, _, mut value| {
         blocks.push(handle(walker, &mut value)?);
         if blocks.len() > MAX_TENSORS { Err(ProtobufError::TooLarge.into()) } else { Ok(()) }
     })?;
     let mut tensors = Vec::new();
     let mut name_bytes = 0;
-    for (at, length) in blocks {
-        entries(walker, whole, at, length, |walker, key, value| {
+    for block in blocks {
+        entries(walker, whole, block, &mut left, |walker, key, value| {
             // The entry without a name is the header of the bundle.
             if !key.is_empty() {
                 name_bytes += key.len();
@@ -123,8 +126,8 @@ fn handle(walker: &mut Walker<'_>, span: &mut Span) -> Result<(u64, u64)> {
 fn entries(
     walker: &mut Walker<'_>,
     whole: Span,
-    at: u64,
-    length: u64,
+    (at, length): (u64, u64),
+    left: &mut u64,
     mut visit: impl FnMut(&mut Walker<'_>, &[u8], Span) -> Result<()>,
 ) -> Result<()> {
     let with_trailer = length.checked_add(TRAILER_BYTES).and_then(|length| whole.part(at, length));
@@ -139,6 +142,7 @@ fn entries(
     let mut rest = block.part(0, behind).ok_or(IndexError::Table)?;
     let mut key = Vec::new();
     while rest.length() > 0 {
+        *left = left.checked_sub(1).ok_or(ProtobufError::TooLarge)?;
         let (shared, own, value) = (rest.varint(walker)?, rest.varint(walker)?, rest.varint(walker)?);
         let shared = usize::try_from(shared).ok().filter(|shared| *shared <= key.len()).ok_or(IndexError::Table)?;
         key.truncate(shared);

@@ -115,6 +115,9 @@ impl<'a, 'f> GraphWalk<'a, 'f> {
             }
             Ok(())
         })?;
+        if operator.is_empty() {
+            return Err(node.missing(2));
+        }
         if operator == "Const" {
             self.constant(node, name)?;
         } else if operators::prints(&operator) {
