@@ -194,6 +194,15 @@ fn bytes_of_no_member_are_found() {
 }
 
 #[test]
+fn members_that_the_directory_leaves_out_are_looked_into() {
+    for member in [Member::new("b.txt", malicious()), packed("b.txt", &malicious())] {
+        let hidden = Member { is_hidden: true, ..member };
+        let codes = zip_codes(&Zip::new().member(hidden.clone()).file("a", "x").member(hidden));
+        assert_eq!(codes, ["ZIP_HIDDEN_MEMBER", "ZIP_HIDDEN_MEMBER", "PICKLE_DANGEROUS_GLOBAL"]);
+    }
+}
+
+#[test]
 fn flags_do_not_turn_the_scanner_away() {
     for flags in [1, 1 << 5, 1 << 6] {
         for member in [Member::new("a.pkl", malicious()), packed("a.pkl", &malicious())] {

@@ -354,3 +354,27 @@ fn pickles_that_begin_like_text_are_told_from_text() {
         );
     }
 }
+
+#[test]
+fn enumerations_that_are_pickled_by_the_name_of_their_member_are_harmless() {
+    let member = |owner: (&str, &str), name: &str| {
+        Pickle::new().global("builtins", "getattr").global(owner.0, owner.1).text(name).raw(b"\x86R").stop()
+    };
+    let strategy = ("transformers.trainer_utils", "IntervalStrategy");
+    assert_eq!(judge(&member(strategy, "STEPS")), InspectionVerdict::Ok);
+    assert_eq!(judge(&member(strategy, "__class__")), InspectionVerdict::Dangerous);
+    assert_eq!(judge(&member(("collections", "OrderedDict"), "fromkeys")), InspectionVerdict::Dangerous);
+    assert_eq!(judge(&member(("os", "P_ALL"), "STEPS")), InspectionVerdict::Dangerous);
+    let both = [member(strategy, "STEPS"), member(("torch", "Size"), "count")].concat();
+    assert_eq!(judge(&both), InspectionVerdict::Dangerous);
+}
+
+#[test]
+fn tensors_pickled_by_their_bytes_are_looked_into() {
+    let load =
+        |bytes: &[u8]| Pickle::new().global("torch.storage", "_load_from_bytes").bytes(bytes).raw(b"\x85R").stop();
+    assert_eq!(judge(&load(&Checkpoint::new(&[("w", &[64])]).legacy())), InspectionVerdict::Ok);
+    let malicious = [Pickle::call("os", "system", "id"), vec![b'x'; 300]].concat();
+    assert_eq!(judge(&load(&malicious)), InspectionVerdict::Dangerous);
+    assert_eq!(judge(&load(b"nothing that is known")), InspectionVerdict::Dangerous);
+}
