@@ -106,6 +106,18 @@ fn members_are_judged_by_their_content_however_they_are_packed() {
 }
 
 #[test]
+fn a_pickle_that_acts_late_is_found_however_it_is_packed() {
+    for start in [b"K\xff".as_slice(), b"Vtext\n"] {
+        let late = [start.repeat(5000), b"cos\nsystem\n(S'id'\ntR.".to_vec()].concat();
+        for (path, bytes) in
+            [("a", late.clone()), ("a.gz", gzip(&late)), ("a.zip", Zip::new().member(packed("a", &late)).build())]
+        {
+            assert_eq!(codes(&inspect_as(path, &bytes)), ["PICKLE_DANGEROUS_GLOBAL"], "{path}");
+        }
+    }
+}
+
+#[test]
 fn a_deflated_member_of_weights_is_read_by_its_reader() {
     let model = TinyLlama::new().build();
     let zip = Zip::new().member(packed("model.gguf", &model));

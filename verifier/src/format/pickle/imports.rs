@@ -8,8 +8,8 @@ use super::value::Value;
 use crate::evidence::{Finding, InspectionVerdict, Severity};
 use crate::format::found::{Found, shown};
 
-/// Different names one file may import.
-const MAX_IMPORTS: usize = 20_000;
+/// Different names one file may import; checkpoints import a dozen, whole models a hundred.
+const MAX_IMPORTS: usize = 4_000;
 const MAX_NAME_BYTES: usize = 4096;
 
 const REMEDY: &str = "do not load the file; obtain the weights as safetensors";

@@ -177,15 +177,15 @@ impl Archive<'_> {
         }
         match entry.method {
             STORED => self.scan_stored(entry, &section, found),
-            method => match decoder(method, Stream::new(&section)) {
-                Ok(mut stream) => self.scan_packed(entry, &mut stream, found),
-                Err(_) => {
-                    let reason =
-                        format!("member `{}` is packed by method {method}, which is not read", shown(&entry.name));
-                    findings::unscannable(found, "ARCHIVE_NOT_SCANNED", &reason, PUSH_MEMBERS);
-                    Vec::new()
+            method => {
+                if let Ok(mut stream) = decoder(method, Stream::new(&section)) {
+                    return self.scan_packed(entry, &mut stream, found);
                 }
-            },
+                let name = shown(&entry.name);
+                let reason = format!("member `{name}` is packed by method {method}, which is not read");
+                findings::unscannable(found, "ARCHIVE_NOT_SCANNED", &reason, PUSH_MEMBERS);
+                Vec::new()
+            }
         }
     }
 
