@@ -2,8 +2,10 @@
 
 use std::io::Write;
 
+use bzip2::write::BzEncoder;
 use flate2::Compression;
 use flate2::write::{DeflateEncoder, GzEncoder, ZlibEncoder};
+use ruzstd::encoding::CompressionLevel;
 use verifier::evidence::{Inspection, InspectionVerdict};
 use verifier::format::{FileEntry, inspect};
 use weighhouse_tests::environment;
@@ -35,6 +37,16 @@ fn deflate(bytes: &[u8]) -> Vec<u8> {
 fn gzip(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
     encoder.write_all(bytes).and_then(|()| encoder.finish()).unwrap_or_default()
+}
+
+fn bzip2(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = BzEncoder::new(Vec::new(), bzip2::Compression::best());
+    encoder.write_all(bytes).and_then(|()| encoder.finish()).unwrap_or_default()
+}
+
+fn lz4(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = lz4_flex::frame::FrameEncoder::new(Vec::new());
+    encoder.write_all(bytes).map_err(Into::into).and_then(|()| encoder.finish()).unwrap_or_default()
 }
 
 fn packed(name: &str, content: &[u8]) -> Member {
@@ -95,6 +107,9 @@ fn members_are_judged_by_their_content_however_they_are_packed() {
         ("named otherwise", "a.txt", deflated.build()),
         ("gzip", "a.pkl.gz", gzip(&malicious())),
         ("zlib", "a.joblib", zlib.finish().unwrap()),
+        ("bzip2", "a.bz2", bzip2(&malicious())),
+        ("lz4", "a.lz4", lz4(&malicious())),
+        ("zstandard", "a.zst", ruzstd::encoding::compress_to_vec(malicious().as_slice(), CompressionLevel::Fastest)),
         ("tar", "a.tar", end_tar(&[tar_file("x", b"hello"), tar_file("a.txt", &malicious())])),
         ("tar.gz", "a.tar.gz", gzip(&end_tar(&[tar_file("a.txt", &malicious())]))),
     ] {
