@@ -2,8 +2,10 @@
 
 use std::io::Write;
 
+use bzip2::write::BzEncoder;
 use flate2::Compression;
 use flate2::write::{DeflateEncoder, GzEncoder, ZlibEncoder};
+use ruzstd::encoding::CompressionLevel;
 use verifier::evidence::{Inspection, InspectionVerdict};
 use verifier::format::{FileEntry, inspect};
 use weighhouse_tests::environment;
@@ -35,6 +37,16 @@ fn deflate(bytes: &[u8]) -> Vec<u8> {
 fn gzip(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
     encoder.write_all(bytes).and_then(|()| encoder.finish()).unwrap_or_default()
+}
+
+fn bzip2(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = BzEncoder::new(Vec::new(), bzip2::Compression::best());
+    encoder.write_all(bytes).and_then(|()| encoder.finish()).unwrap_or_default()
+}
+
+fn lz4(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = lz4_flex::frame::FrameEncoder::new(Vec::new());
+    encoder.write_all(bytes).map_err(Into::into).and_then(|()| encoder.finish()).unwrap_or_default()
 }
 
 fn packed(name: &str, content: &[u8]) -> Member {
@@ -95,6 +107,9 @@ fn members_are_judged_by_their_content_however_they_are_packed() {
         ("named otherwise", "a.txt", deflated.build()),
         ("gzip", "a.pkl.gz", gzip(&malicious())),
         ("zlib", "a.joblib", zlib.finish().unwrap()),
+        ("bzip2", "a.bz2", bzip2(&malicious())),
+        ("lz4", "a.lz4", lz4(&malicious())),
+        ("zstandard", "a.zst", ruzstd::encoding::compress_to_vec(malicious().as_slice(), CompressionLevel::Fastest)),
         ("tar", "a.tar", end_tar(&[tar_file("x", b"hello"), tar_file("a.txt", &malicious())])),
         ("tar.gz", "a.tar.gz", gzip(&end_tar(&[tar_file("a.txt", &malicious())]))),
     ] {
@@ -103,6 +118,18 @@ fn members_are_judged_by_their_content_however_they_are_packed() {
         assert!(inspection.findings[0].detail.starts_with("In `"), "{case}: {:?}", inspection.findings);
     }
     assert_eq!(zip_codes(&Zip::new().member(packed("a.txt", b"hello")).file("b", "x")), [""; 0]);
+}
+
+#[test]
+fn a_pickle_that_acts_late_is_found_however_it_is_packed() {
+    for start in [b"K\xff".as_slice(), b"Vtext\n"] {
+        let late = [start.repeat(5000), b"cos\nsystem\n(S'id'\ntR.".to_vec()].concat();
+        for (path, bytes) in
+            [("a", late.clone()), ("a.gz", gzip(&late)), ("a.zip", Zip::new().member(packed("a", &late)).build())]
+        {
+            assert_eq!(codes(&inspect_as(path, &bytes)), ["PICKLE_DANGEROUS_GLOBAL"], "{path}");
+        }
+    }
 }
 
 #[test]
@@ -191,6 +218,15 @@ fn bytes_of_no_member_are_found() {
     assert_eq!(zip_codes(&commented), [""; 0]);
     let binary = Zip { comment: malicious(), ..Zip::new().file("a", "x") };
     assert_eq!(zip_codes(&binary), ["ZIP_BINARY_COMMENT"]);
+}
+
+#[test]
+fn members_that_the_directory_leaves_out_are_looked_into() {
+    for member in [Member::new("b.txt", malicious()), packed("b.txt", &malicious())] {
+        let hidden = Member { is_hidden: true, ..member };
+        let codes = zip_codes(&Zip::new().member(hidden.clone()).file("a", "x").member(hidden));
+        assert_eq!(codes, ["ZIP_HIDDEN_MEMBER", "ZIP_HIDDEN_MEMBER", "PICKLE_DANGEROUS_GLOBAL"]);
+    }
 }
 
 #[test]

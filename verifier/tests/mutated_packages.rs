@@ -5,10 +5,13 @@ use std::collections::BTreeSet;
 use std::io::Write;
 use std::panic::{self, AssertUnwindSafe};
 
+use bzip2::write::BzEncoder;
 use flate2::Compression;
 use flate2::write::{DeflateEncoder, GzEncoder};
+use ruzstd::encoding::CompressionLevel;
 use verifier::evidence::InspectionVerdict;
 use verifier::format::{FileEntry, inspect};
+use weighhouse_tests::environment;
 use weighhouse_tests::memory::{CountingAllocator, peak_of};
 use weighhouse_tests::pickle::{Checkpoint, Pickle, npy};
 use weighhouse_tests::random::Random;
@@ -46,7 +49,26 @@ fn seeds() -> Vec<(&'static str, Vec<u8>)> {
         ("a.npy", npy("[('x', '<f4'), ('y', '<i2', (2,))]", "(3,)", &[0; 24])),
         ("a.npy", npy("'|O'", "(1,)", &malicious)),
         ("a.tar", tar("a.txt", &malicious)),
+        ("a.bz2", bzip2(&malicious)),
+        ("a.lz4", lz4(&malicious)),
+        ("a.zst", ruzstd::encoding::compress_to_vec(malicious.as_slice(), CompressionLevel::Fastest)),
     ]
+}
+
+/// A 7z archive of another project; nothing here can write one.
+fn seven_zip() -> Option<(&'static str, Vec<u8>)> {
+    let vectors = environment::vectors()?;
+    Some(("a.7z", fs_err::read(vectors.join("pickles/malicious1.7z")).unwrap_or_default()))
+}
+
+fn bzip2(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = BzEncoder::new(Vec::new(), bzip2::Compression::best());
+    encoder.write_all(bytes).and_then(|()| encoder.finish()).unwrap_or_default()
+}
+
+fn lz4(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = lz4_flex::frame::FrameEncoder::new(Vec::new());
+    encoder.write_all(bytes).map_err(Into::into).and_then(|()| encoder.finish()).unwrap_or_default()
 }
 
 fn tar(name: &str, content: &[u8]) -> Vec<u8> {
@@ -101,7 +123,7 @@ fn index(random: &mut Random, limit: usize) -> usize {
 /// One test, because the allocator counts for the whole process.
 #[test]
 fn damaged_files_are_judged_within_64_mebibytes() {
-    let seeds = seeds();
+    let seeds: Vec<_> = seeds().into_iter().chain(seven_zip()).collect();
     let mut random = Random::new(20_261_128);
     let mut codes = BTreeSet::new();
     let mut clean = 0;

@@ -211,12 +211,40 @@ fn checkpoints_have_exact_parameter_counts() {
 }
 
 #[test]
+fn shards_of_a_checkpoint_are_added_up() {
+    let first = Checkpoint::new(&[("a.weight", &[4, 3])]).zip().build();
+    let second = Checkpoint::new(&[("b.weight", &[5])]).zip().build();
+    let entries = [
+        FileEntry { path: "pytorch_model-00001-of-00002.bin", source: &first },
+        FileEntry { path: "pytorch_model-00002-of-00002.bin", source: &second },
+    ];
+    assert_eq!(inspect(&entries).parameters, Some(17));
+}
+
+#[test]
+fn tied_weights_count_once() {
+    let checkpoint = Checkpoint::new(&[("embedding", &[4, 3])]);
+    let mut pickle = checkpoint.pickle();
+    // Before the final SETITEMS: the tensor on top of the stack is remembered and named again.
+    let end = pickle.len() - 2;
+    let again = [b"\x94".to_vec(), Pickle::new().text("output").stop()[2..].to_vec()].concat();
+    pickle.splice(end..end, [&again[..again.len() - 1], b"h\0"].concat());
+    let zip = Zip::new().file("a/data.pkl", pickle).file("a/data/0", [0; 48]);
+    let inspection = inspect_as("a.bin", &zip.build());
+    assert_eq!(
+        (inspection.verdict, inspection.parameters),
+        (InspectionVerdict::Ok, Some(12)),
+        "{:?}",
+        inspection.findings
+    );
+}
+
+#[test]
 fn an_optimizer_is_no_model() {
-    let state = Checkpoint {
+    let mut state = Checkpoint {
         extra: Pickle::new().text("state").raw(b"}").text("param_groups").raw(b"]").stop()[2..].to_vec(),
         ..Checkpoint::new(&[("momentum", &[4])])
     };
-    let mut state = state;
     state.extra.pop();
     let inspection = inspect_as("optimizer.pt", &state.zip().build());
     assert_eq!((inspection.verdict, inspection.parameters), (InspectionVerdict::Ok, None), "{:?}", inspection.findings);
@@ -353,4 +381,28 @@ fn pickles_that_begin_like_text_are_told_from_text() {
             "{text}"
         );
     }
+}
+
+#[test]
+fn enumerations_that_are_pickled_by_the_name_of_their_member_are_harmless() {
+    let member = |owner: (&str, &str), name: &str| {
+        Pickle::new().global("builtins", "getattr").global(owner.0, owner.1).text(name).raw(b"\x86R").stop()
+    };
+    let strategy = ("transformers.trainer_utils", "IntervalStrategy");
+    assert_eq!(judge(&member(strategy, "STEPS")), InspectionVerdict::Ok);
+    assert_eq!(judge(&member(strategy, "__class__")), InspectionVerdict::Dangerous);
+    assert_eq!(judge(&member(("collections", "OrderedDict"), "fromkeys")), InspectionVerdict::Dangerous);
+    assert_eq!(judge(&member(("os", "P_ALL"), "STEPS")), InspectionVerdict::Dangerous);
+    let both = [member(strategy, "STEPS"), member(("torch", "Size"), "count")].concat();
+    assert_eq!(judge(&both), InspectionVerdict::Dangerous);
+}
+
+#[test]
+fn tensors_pickled_by_their_bytes_are_looked_into() {
+    let load =
+        |bytes: &[u8]| Pickle::new().global("torch.storage", "_load_from_bytes").bytes(bytes).raw(b"\x85R").stop();
+    assert_eq!(judge(&load(&Checkpoint::new(&[("w", &[64])]).legacy())), InspectionVerdict::Ok);
+    let malicious = [Pickle::call("os", "system", "id"), vec![b'x'; 300]].concat();
+    assert_eq!(judge(&load(&malicious)), InspectionVerdict::Dangerous);
+    assert_eq!(judge(&load(b"nothing that is known")), InspectionVerdict::Dangerous);
 }

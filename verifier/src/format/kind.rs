@@ -144,7 +144,7 @@ const fn not_scanned(code: &'static str, hint: &'static str) -> Support {
 }
 
 fn by_magic(prefix: &[u8], size: u64) -> Option<FileKind> {
-    const MAGICS: [(&[u8], FileKind); 19] = [
+    const MAGICS: [(&[u8], FileKind); 20] = [
         (&gguf::MAGIC, FileKind::Gguf),
         (b"FUGG", FileKind::Gguf),
         (b"lmgg", FileKind::Ggml),
@@ -158,6 +158,7 @@ fn by_magic(prefix: &[u8], size: u64) -> Option<FileKind> {
         (b"\xce\xfa\xed\xfe", FileKind::Executable),
         (b"\xca\xfe\xba\xbe", FileKind::Executable),
         (b"\0asm", FileKind::Executable),
+        (b"!<arch>\n", FileKind::Executable),
         (b"\x89PNG\r\n\x1a\n", FileKind::Image),
         (b"\xff\xd8\xff", FileKind::Image),
         (b"GIF8", FileKind::Image),

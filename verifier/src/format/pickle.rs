@@ -61,6 +61,11 @@ pub(super) fn leads_somewhere(source: &dyn ReadAt) -> bool {
     imports.is_armed() || (outcome.is_whole() && (!imports.is_empty() || kind::is_pickle(&prefix[..length])))
 }
 
+/// Whether the part of the content that can be read is a pickle that goes on behind it.
+pub(super) fn goes_on(source: &dyn ReadAt) -> bool {
+    matches!(follow(source, false).error, Some(PickleError::Read(_)))
+}
+
 /// Follows the `data.pkl` of a PyTorch archive, whose tensors lie at `places`, and says which
 /// storages it names, with their bytes.
 pub(super) fn scan_torch_member(

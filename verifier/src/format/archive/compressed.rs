@@ -10,7 +10,7 @@ use crate::format::found::{Found, shown};
 use crate::format::section::Stream;
 
 /// Memory that a decoder may take for its dictionary or window: 16 MiB.
-pub(super) const MAX_DICTIONARY_KIB: u32 = 16 * 1024;
+const MAX_DICTIONARY_KIB: u32 = 16 * 1024;
 
 /// A way to compress one file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,7 +41,8 @@ impl Compression {
         }
     }
 
-    fn decoder<'a>(self, stream: Stream<'a>) -> io::Result<Box<dyn Read + 'a>> {
+    /// What unpacks such data; it takes no more than 16 MiB for its dictionary.
+    pub(super) fn decoder<'a>(self, stream: Stream<'a>) -> io::Result<Box<dyn Read + 'a>> {
         Ok(match self {
             Self::Gzip => Box::new(flate2::read::MultiGzDecoder::new(stream)),
             Self::Zlib => Box::new(flate2::read::ZlibDecoder::new(stream)),

@@ -6,7 +6,7 @@ use super::{dangerous, too_large};
 use crate::format::content::Content;
 use crate::format::found::{Found, Weights, shown};
 use crate::format::kind::{FileKind, PREFIX_BYTES};
-use crate::format::{findings, numpy, scan};
+use crate::format::{findings, numpy, pickle, scan};
 use crate::read_at::ReadAt;
 
 /// Most bytes unpacked of one member of a small file, at the first depth; each depth halves it, so
@@ -84,9 +84,11 @@ pub(super) fn scan_packed(
         return Ok((Extent::Part, None));
     }
     let mut beginning = Beginning::new(bytes, PREFIX_BYTES as u64, member.size);
-    let kind = scan::recognize(member.name, &beginning)?;
-    if beginning.is_cut() && needs_more(kind, &beginning.bytes) {
+    let mut kind = scan::recognize(member.name, &beginning)?;
+    if beginning.is_cut() && needs_more(kind, &beginning) {
         beginning = unpack_more(member, stream, beginning, content, found)?;
+        // A pickle without a mark of its own may be told from other content only now.
+        kind = scan::recognize(member.name, &beginning)?;
     } else if beginning.is_cut() && member.size.is_none() {
         measure(member, stream, content, found)?;
     }
@@ -95,10 +97,11 @@ pub(super) fn scan_packed(
 }
 
 /// Whether a look at more than the first bytes can change the judgement.
-fn needs_more(kind: FileKind, prefix: &[u8]) -> bool {
+fn needs_more(kind: FileKind, beginning: &Beginning) -> bool {
     match kind {
-        FileKind::Executable | FileKind::Image | FileKind::SentencePiece | FileKind::Unknown => false,
-        FileKind::Numpy => numpy::may_hold_objects(prefix),
+        FileKind::Executable | FileKind::Image | FileKind::SentencePiece => false,
+        FileKind::Unknown => pickle::goes_on(beginning),
+        FileKind::Numpy => numpy::may_hold_objects(&beginning.bytes),
         _ => true,
     }
 }

@@ -71,11 +71,18 @@ fn scan_members(reader: &mut ArchiveReader<Stream<'_>>, content: &Content<'_>, f
 
 fn report(error: &Error, found: &mut Found) {
     let text = shown(&error.to_string());
+    let is_encrypted = match error {
+        Error::PasswordRequired | Error::MaybeBadPassword(_) => true,
+        Error::UnsupportedCompressionMethod(method) => method.contains("AES"),
+        _ => false,
+    };
+    if is_encrypted {
+        return findings::unscannable(found, "ARCHIVE_ENCRYPTED", &"the archive is encrypted", PUSH_MEMBERS);
+    }
     let reason = match error {
         Error::MaxMemLimited { .. } => {
             format!("the archive needs more memory to be unpacked than it is given ({text})")
         }
-        Error::PasswordRequired | Error::MaybeBadPassword(_) => "the archive is encrypted".to_owned(),
         Error::UnsupportedCompressionMethod(_) | Error::ExternalUnsupported | Error::UnsupportedVersion { .. } => {
             format!("the archive is packed in a way that is not read ({text})")
         }

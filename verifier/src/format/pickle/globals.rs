@@ -124,7 +124,7 @@ fn is_class_like(name: &str) -> bool {
 const ALLOWED: &[(&str, &str)] = &[
     (
         "builtins",
-        "set frozenset complex bytearray bytes slice range int float str bool list dict tuple object type NoneType \
+        "set frozenset complex bytearray bytes slice range int float str bool list dict tuple object NoneType \
          Ellipsis NotImplemented memoryview",
     ),
     ("collections", "OrderedDict defaultdict Counter deque ChainMap UserDict UserList UserString"),
@@ -148,6 +148,9 @@ const ALLOWED: &[(&str, &str)] = &[
     ("time", "struct_time"),
     ("re", "_compile RegexFlag"),
     ("string", "Template"),
+    ("io", "BytesIO StringIO"),
+    ("_io", "BytesIO StringIO"),
+    ("zoneinfo", "ZoneInfo._unpickle"),
     (
         "numpy",
         "ndarray dtype matrix bool_ bool int8 int16 int32 int64 uint8 uint16 uint32 uint64 intc intp uint \
@@ -272,7 +275,7 @@ const DANGEROUS_PACKAGES: &str = "pip setuptools pkg_resources _distutils_hack w
 const DANGEROUS_NAMES: &str = "Popen popen system eval exec execfile compile getattr setattr delattr import_module \
     resolve_name check_output check_call spawn startfile fork_exec InteractiveInterpreter InteractiveConsole CDLL PyDLL \
     WinDLL OleDLL LibraryLoader FileIO attrgetter methodcaller partial runstring run_path run_module runctx run_code \
-    _run_code loads load_module exec_module exec_command read_pickle urlopen urlretrieve rmtree unlink breakpoint \
+    _run_code load loads load_module exec_module exec_command read_pickle urlopen urlretrieve rmtree unlink breakpoint \
     globals locals";
 
 #[cfg(test)]
@@ -318,6 +321,9 @@ mod tests {
             ("some.package", "os.Anything"),
             ("torch._inductor.codecache", "compile_file"),
             ("functools", "partial"),
+            // Makes classes, and tells the class of anything, which can then be changed.
+            ("builtins", "type"),
+            ("torch", "load"),
             ("logging", "FileHandler"),
             ("idlelib.run", "Executive"),
         ] {

@@ -8,8 +8,8 @@ use super::value::Value;
 use crate::evidence::{Finding, InspectionVerdict, Severity};
 use crate::format::found::{Found, shown};
 
-/// Different names one file may import.
-const MAX_IMPORTS: usize = 20_000;
+/// Different names one file may import; checkpoints import a dozen, whole models a hundred.
+const MAX_IMPORTS: usize = 4_000;
 const MAX_NAME_BYTES: usize = 4096;
 
 const REMEDY: &str = "do not load the file; obtain the weights as safetensors";
@@ -18,6 +18,8 @@ const REMEDY: &str = "do not load the file; obtain the weights as safetensors";
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Use {
     Called,
+    /// Called in the one way that is harmless.
+    CalledHarmlessly,
     /// Attributes or items of the name itself are set.
     Overwritten,
 }
@@ -37,6 +39,7 @@ struct Import {
     name: String,
     standing: Standing,
     is_called: bool,
+    is_called_harmlessly: bool,
     is_overwritten: bool,
 }
 
@@ -84,6 +87,7 @@ impl Imports {
             name: key.1.clone(),
             standing,
             is_called: false,
+            is_called_harmlessly: false,
             is_overwritten: false,
         });
         self.index.insert(key, index);
@@ -106,6 +110,7 @@ impl Imports {
         if let Some(import) = self.get_mut(index) {
             match what {
                 Use::Called => import.is_called = true,
+                Use::CalledHarmlessly => import.is_called_harmlessly = true,
                 Use::Overwritten => import.is_overwritten = true,
             }
         }
@@ -119,6 +124,21 @@ impl Imports {
 
     pub(super) fn is(&self, value: &Value, module: &str, name: &str) -> bool {
         self.name_of(value) == Some((module, name))
+    }
+
+    /// Whether `arguments` make a call of `class` harmless that is not so with others:
+    /// `getattr(Enumeration, 'MEMBER')`, as some releases of Python 3.11 and 3.12 pickle enumerations,
+    /// and `torch.storage._load_from_bytes(b'…')` of bytes that are looked into.
+    pub(super) fn is_harmless_call(&self, class: &Value, arguments: &[Value]) -> bool {
+        match (self.name_of(class), arguments) {
+            (Some(("builtins" | "__builtin__", "getattr")), [Value::Global(owner), Value::Text(name)]) => {
+                let is_class = self.get(*owner).is_some_and(Import::is_harmless_class);
+                let is_constant = |character: char| character.is_ascii_uppercase() || "_0123456789".contains(character);
+                is_class && name.starts_with(|first: char| first.is_ascii_uppercase()) && name.chars().all(is_constant)
+            }
+            (Some(("torch.storage", "_load_from_bytes")), [Value::Suspect]) => true,
+            _ => false,
+        }
     }
 
     pub(super) fn simple_kind(&self, class: &Value) -> Option<Simple> {
@@ -182,10 +202,16 @@ impl Imports {
 }
 
 impl Import {
+    fn is_harmless_class(&self) -> bool {
+        matches!(self.standing, Standing::Allowed | Standing::UnknownClass)
+            && self.name.starts_with(|first: char| first.is_ascii_uppercase())
+    }
+
     fn verdict(&self) -> InspectionVerdict {
         match self.standing {
             _ if self.is_overwritten => InspectionVerdict::Dangerous,
             Standing::Allowed => InspectionVerdict::Ok,
+            _ if self.is_called_harmlessly && !self.is_called => InspectionVerdict::Ok,
             Standing::Dangerous => InspectionVerdict::Dangerous,
             Standing::UnknownFunction if self.is_called => InspectionVerdict::Dangerous,
             Standing::UnknownFunction | Standing::UnknownClass => InspectionVerdict::Suspicious,
@@ -201,6 +227,7 @@ impl Import {
         }
         let (code, severity, detail, remedy) = match self.standing {
             Standing::Allowed => return,
+            _ if verdict == InspectionVerdict::Ok => return,
             Standing::Dangerous if self.is_called => {
                 ("PICKLE_DANGEROUS_GLOBAL", Severity::Critical, format!("Loading the pickle calls `{name}`."), REMEDY)
             }

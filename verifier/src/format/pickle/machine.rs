@@ -171,10 +171,13 @@ impl Machine {
         let prefix = reader.peek(prefix_length)?;
         let is_suspect = super::nested::is_suspect(prefix);
         let kept = (length <= MAX_TEXT_BYTES as u64).then(|| String::from_utf8_lossy(prefix).into());
+        reader.skip(length)?;
         if is_suspect {
             self.suspects.push((offset, Constant::Stored { offset, length }));
+            if kept.is_none() {
+                return Ok(Value::Suspect);
+            }
         }
-        reader.skip(length)?;
         Ok(kept.map_or(Value::Opaque, Value::Text))
     }
 
@@ -364,8 +367,11 @@ impl Machine {
     fn call(&mut self, class: &Value, arguments: &Value) -> Value {
         match class {
             Value::Global(index) => {
-                self.imports.note(*index, Use::Called);
-                self.note_arguments(*index, arguments);
+                let harmless = self.imports.is_harmless_call(class, self.nodes.tuple(arguments).unwrap_or_default());
+                self.imports.note(*index, if harmless { Use::CalledHarmlessly } else { Use::Called });
+                if !harmless {
+                    self.note_arguments(*index, arguments);
+                }
             }
             // What a call returned is called in turn.
             Value::Node(_) => self.imports.has_computed_call = true,

@@ -19,6 +19,8 @@ pub(super) const MAX_TEXT_BYTES: usize = 256;
 pub(super) enum Value {
     /// What decides nothing.
     Opaque,
+    /// A long constant that begins like a pickle and is looked into.
+    Suspect,
     None,
     Bool(bool),
     Int(i64),

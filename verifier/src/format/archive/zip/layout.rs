@@ -24,8 +24,17 @@ pub(super) struct Extent {
     pub(super) end: u64,
 }
 
-/// Finds every member's bytes; none for members that cannot be read.
-pub(super) fn check(directory: &Directory, source: &dyn ReadAt, found: &mut Found) -> io::Result<Vec<Option<Extent>>> {
+/// Where everything is.
+#[derive(Debug, Default)]
+pub(super) struct Layout {
+    /// By the directory's order; none for members that cannot be read.
+    pub(super) extents: Vec<Option<Extent>>,
+    /// Members that the directory leaves out, and programs that read from the front find.
+    pub(super) hidden: Vec<(Entry, Extent)>,
+}
+
+/// Finds every member's bytes.
+pub(super) fn check(directory: &Directory, source: &dyn ReadAt, found: &mut Found) -> io::Result<Layout> {
     check_end(directory, found);
     let mut extents = Vec::with_capacity(directory.entries.len());
     for entry in &directory.entries {
@@ -41,8 +50,11 @@ pub(super) fn check(directory: &Directory, source: &dyn ReadAt, found: &mut Foun
             Err(_) => locate_data(entry, directory, source)?,
         });
     }
-    check_tiling(directory, &mut extents, source, found)?;
-    Ok(extents)
+    let mut layout = Layout { extents, hidden: Vec::new() };
+    for (start, end) in gaps(directory, &mut layout.extents, found) {
+        layout.hidden.extend(look_into_gap(start, end, source, found)?);
+    }
+    Ok(layout)
 }
 
 fn check_end(directory: &Directory, found: &mut Found) {
@@ -72,7 +84,9 @@ fn check_end(directory: &Directory, found: &mut Found) {
 
 /// The extent of a member whose two headers agree.
 fn locate(entry: &Entry, directory: &Directory, source: &dyn ReadAt) -> io::Result<Result<Extent, &'static str>> {
-    let Some(header) = read_header(entry, source)? else { return Ok(Err("there is no header where it should be")) };
+    let Some(header) = read_header(entry.offset, source)? else {
+        return Ok(Err("there is no header where it should be"));
+    };
     let (name_bytes, extra_bytes) = (usize::from(u16_at(&header, 26)), usize::from(u16_at(&header, 28)));
     if header.get(HEADER_BYTES..HEADER_BYTES + name_bytes) != Some(&entry.raw_name) {
         return Ok(Err("the names differ"));
@@ -101,20 +115,20 @@ fn locate(entry: &Entry, directory: &Directory, source: &dyn ReadAt) -> io::Resu
 
 /// Where the data is by the header alone, whatever else it says.
 fn locate_data(entry: &Entry, directory: &Directory, source: &dyn ReadAt) -> io::Result<Option<Extent>> {
-    let Some(header) = read_header(entry, source)? else { return Ok(None) };
+    let Some(header) = read_header(entry.offset, source)? else { return Ok(None) };
     let data = entry.offset + (HEADER_BYTES as u64) + u64::from(u16_at(&header, 26)) + u64::from(u16_at(&header, 28));
     let end = data.checked_add(entry.packed).filter(|end| *end <= directory.start);
     Ok(end.map(|end| Extent { data, end }))
 }
 
 /// The local header with its name and extra fields; none where there is none.
-fn read_header(entry: &Entry, source: &dyn ReadAt) -> io::Result<Option<Vec<u8>>> {
-    let available = source.size().saturating_sub(entry.offset);
+fn read_header(offset: u64, source: &dyn ReadAt) -> io::Result<Option<Vec<u8>>> {
+    let available = source.size().saturating_sub(offset);
     let mut length = HEADER_READ_BYTES;
     loop {
         let wanted = usize::try_from(available).unwrap_or(usize::MAX).min(length);
         let mut header = vec![0; wanted];
-        source.read_exact_at(entry.offset, &mut header)?;
+        source.read_exact_at(offset, &mut header)?;
         if wanted < HEADER_BYTES || !header.starts_with(b"PK\x03\x04") {
             return Ok(None);
         }
@@ -168,14 +182,10 @@ fn descriptor_bytes(entry: &Entry, at: u64, directory: &Directory, source: &dyn 
 
 /// Members must not share bytes, and no bytes may lie between them: a program that reads from the
 /// front would see other members there.
-fn check_tiling(
-    directory: &Directory,
-    extents: &mut [Option<Extent>],
-    source: &dyn ReadAt,
-    found: &mut Found,
-) -> io::Result<()> {
+fn gaps(directory: &Directory, extents: &mut [Option<Extent>], found: &mut Found) -> Vec<(u64, u64)> {
     let mut order: Vec<usize> = (0..extents.len()).filter(|index| extents[*index].is_some()).collect();
     order.sort_by_key(|index| directory.entries[*index].offset);
+    let mut gaps = Vec::new();
     let mut end = directory.shift;
     for index in order {
         let Some(extent) = extents[index] else { continue };
@@ -185,26 +195,55 @@ fn check_tiling(
             dangerous(found, "ZIP_OVERLAPPING_MEMBERS", detail);
             extents[index] = None;
         } else if start > end {
-            report_gap(end, start, source, found)?;
+            gaps.push((end, start));
         }
         end = end.max(extent.end);
     }
     if end < directory.start && extents.iter().all(Option::is_some) {
-        report_gap(end, directory.start, source, found)?;
+        gaps.push((end, directory.start));
     }
-    Ok(())
+    gaps
 }
 
-fn report_gap(start: u64, end: u64, source: &dyn ReadAt, found: &mut Found) -> io::Result<()> {
-    let mut prefix = [0; 4096];
-    let length = usize::try_from(end - start).unwrap_or(usize::MAX).min(prefix.len());
-    source.read_exact_at(start, &mut prefix[..length])?;
-    let bytes = end - start;
-    if prefix.starts_with(b"PK\x03\x04") {
-        let detail = format!("A member of {bytes} bytes at byte {start} is not in the archive's directory.");
+/// Adds what the bytes of no member are, and returns the members among them.
+fn look_into_gap(start: u64, end: u64, source: &dyn ReadAt, found: &mut Found) -> io::Result<Vec<(Entry, Extent)>> {
+    let mut hidden = Vec::new();
+    let mut position = start;
+    while let Some((entry, extent)) = hidden_member(position, end, source)? {
+        let detail = format!("Member `{}` at byte {position} is not in the archive's directory.", shown(&entry.name));
         broken(found, "ZIP_HIDDEN_MEMBER", detail);
-    } else if prefix[..length].iter().any(|byte| *byte != 0) || bytes > prefix.len() as u64 {
-        suspicious(found, "ZIP_HIDDEN_BYTES", format!("{bytes} bytes at byte {start} belong to no member."));
+        position = extent.end;
+        hidden.push((entry, extent));
     }
-    Ok(())
+    let mut prefix = [0; 4096];
+    let bytes = end - position;
+    let length = usize::try_from(bytes).unwrap_or(usize::MAX).min(prefix.len());
+    source.read_exact_at(position, &mut prefix[..length])?;
+    if prefix[..length].iter().any(|byte| *byte != 0) || bytes > prefix.len() as u64 {
+        suspicious(found, "ZIP_HIDDEN_BYTES", format!("{bytes} bytes at byte {position} belong to no member."));
+    }
+    Ok(hidden)
+}
+
+/// A member by its own header; one that leaves its sizes to a descriptor is taken to reach to `end`.
+fn hidden_member(start: u64, end: u64, source: &dyn ReadAt) -> io::Result<Option<(Entry, Extent)>> {
+    let Some(header) = read_header(start, source)? else { return Ok(None) };
+    let (name_bytes, extra_bytes) = (u16_at(&header, 26), u16_at(&header, 28));
+    let data = start + HEADER_BYTES as u64 + u64::from(name_bytes) + u64::from(extra_bytes);
+    let raw_name = header.get(HEADER_BYTES..HEADER_BYTES + usize::from(name_bytes)).unwrap_or_default().to_vec();
+    let stated = u64::from(u32_at(&header, 18));
+    let left = end.saturating_sub(data);
+    let packed = if stated == 0 || stated > left { left } else { stated };
+    let entry = Entry {
+        name: String::from_utf8_lossy(&raw_name).into_owned(),
+        raw_name,
+        flags: u16_at(&header, 6),
+        method: u16_at(&header, 8),
+        crc: u32_at(&header, 14),
+        packed,
+        size: if stated == 0 { packed } else { u32_at(&header, 22).into() },
+        offset: start,
+        mode: 0,
+    };
+    Ok((data <= end).then_some((entry, Extent { data, end: data + packed })))
 }

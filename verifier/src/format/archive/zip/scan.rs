@@ -5,11 +5,12 @@ use std::io::{self, Read};
 
 use flate2::read::DeflateDecoder;
 
+use super::super::compressed::Compression;
 use super::super::member::{self, Packed};
 use super::super::names::{self, Names};
 use super::super::{PUSH_MEMBERS, broken, dangerous, suspicious, too_large, torch};
 use super::directory::{Directory, Entry, ZipError};
-use super::layout::{self, Extent};
+use super::layout::{self, Extent, Layout};
 use crate::format::content::Content;
 use crate::format::found::{Found, Weights, shown};
 use crate::format::section::{Section, Stream};
@@ -47,14 +48,14 @@ pub(in super::super) fn scan(content: &Content<'_>, found: &mut Found) {
         names.check(&entry.name, found);
     }
     match layout::check(&directory, content.source, found) {
-        Ok(extents) => Archive { directory: &directory, extents: &extents, content }.scan(found),
+        Ok(layout) => Archive { directory: &directory, layout: &layout, content }.scan(found),
         Err(error) => findings::unreadable(found, &error),
     }
 }
 
 struct Archive<'a> {
     directory: &'a Directory,
-    extents: &'a [Option<Extent>],
+    layout: &'a Layout,
     content: &'a Content<'a>,
 }
 
@@ -78,6 +79,12 @@ impl Archive<'_> {
                 None => not_read(entry, found),
             }
         }
+        for (entry, extent) in &self.layout.hidden {
+            if !self.content.allowance.take_members(1) {
+                return too_large(found, "members");
+            }
+            self.scan_member(entry, *extent, None, found);
+        }
         if self.content.kind == kind::FileKind::Numpy && !tensors.is_empty() {
             found.weights = Some(Weights { tensors, ..Weights::default() });
         }
@@ -85,7 +92,7 @@ impl Archive<'_> {
     }
 
     fn members(&self) -> impl Iterator<Item = (&Entry, Option<Extent>)> {
-        self.directory.entries.iter().zip(self.extents.iter().copied())
+        self.directory.entries.iter().zip(self.layout.extents.iter().copied())
     }
 
     /// A name that promises weights of PyTorch over an archive that holds none.
@@ -170,9 +177,12 @@ impl Archive<'_> {
         }
         match entry.method {
             STORED => self.scan_stored(entry, &section, found),
-            DEFLATED => self.scan_deflated(entry, &section, found),
             method => {
-                let reason = format!("member `{}` is packed by method {method}, which is not read", shown(&entry.name));
+                if let Ok(mut stream) = decoder(method, Stream::new(&section)) {
+                    return self.scan_packed(entry, &mut stream, found);
+                }
+                let name = shown(&entry.name);
+                let reason = format!("member `{name}` is packed by method {method}, which is not read");
                 findings::unscannable(found, "ARCHIVE_NOT_SCANNED", &reason, PUSH_MEMBERS);
                 Vec::new()
             }
@@ -191,10 +201,9 @@ impl Archive<'_> {
         tensors(entry, member::scan_stored(&entry.name, section, self.content, found))
     }
 
-    fn scan_deflated(&self, entry: &Entry, section: &Section<'_>, found: &mut Found) -> Vec<Tensor> {
+    fn scan_packed(&self, entry: &Entry, stream: &mut dyn Read, found: &mut Found) -> Vec<Tensor> {
         let packed = Packed { name: &entry.name, stored: entry.packed, size: Some(entry.size) };
-        let mut stream = DeflateDecoder::new(Stream::new(section));
-        match member::scan_packed(&packed, &mut stream, self.content, found) {
+        match member::scan_packed(&packed, stream, self.content, found) {
             Ok((member::Extent::Whole { crc, bytes }, weights)) => {
                 check_content(entry, crc, bytes, found);
                 tensors(entry, weights)
@@ -258,13 +267,8 @@ fn tensors(entry: &Entry, weights: Option<Weights>) -> Vec<Tensor> {
 /// The content of a member of a size that the caller has bounded.
 fn unpack(entry: &Entry, section: &Section<'_>) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    match entry.method {
-        STORED => Stream::new(section).take(entry.size).read_to_end(&mut bytes)?,
-        DEFLATED => {
-            DeflateDecoder::new(Stream::new(section)).take(entry.size.saturating_add(1)).read_to_end(&mut bytes)?
-        }
-        _ => return Err(io::ErrorKind::Unsupported.into()),
-    };
+    let stream = decoder(entry.method, Stream::new(section))?;
+    stream.take(entry.size.saturating_add(1)).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 
@@ -272,12 +276,21 @@ fn unpack(entry: &Entry, section: &Section<'_>) -> io::Result<Vec<u8>> {
 fn unpack_beginning(entry: &Entry, section: &Section<'_>, limit: u64) -> Vec<u8> {
     let mut bytes = Vec::new();
     // What was unpacked before an error is looked at all the same.
-    let _result = if entry.method == DEFLATED {
-        DeflateDecoder::new(Stream::new(section)).take(limit).read_to_end(&mut bytes)
-    } else {
-        Stream::new(section).take(limit).read_to_end(&mut bytes)
-    };
+    let _result =
+        decoder(entry.method, Stream::new(section)).and_then(|stream| stream.take(limit).read_to_end(&mut bytes));
     bytes
+}
+
+/// What unpacks a member, by APPNOTE.TXT 4.4.5.
+fn decoder<'a>(method: u16, stream: Stream<'a>) -> io::Result<Box<dyn Read + 'a>> {
+    match method {
+        STORED => Ok(Box::new(stream)),
+        DEFLATED => Ok(Box::new(DeflateDecoder::new(stream))),
+        12 => Compression::Bzip2.decoder(stream),
+        93 => Compression::Zstandard.decoder(stream),
+        95 => Compression::Xz.decoder(stream),
+        _ => Err(io::ErrorKind::Unsupported.into()),
+    }
 }
 
 fn crc(bytes: &[u8]) -> u32 {
