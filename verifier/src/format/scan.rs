@@ -15,8 +15,11 @@ pub(crate) fn scan(content: &Content<'_>, found: &mut Found) {
         FileKind::Gguf => gguf::scan(content, found),
         FileKind::Safetensors => safetensors::scan(content, found),
         FileKind::Json if kind::file_name(content.path) == "config.json" => config::scan(content, found),
+        // A template may begin like JSON.
+        FileKind::Text | FileKind::Json if kind::extension(content.path) == "jinja" => {
+            tokenizer::scan_template(content, found);
+        }
         FileKind::Json => tokenizer::scan_json(content, found),
-        FileKind::Text if kind::extension(content.path) == "jinja" => tokenizer::scan_template(content, found),
         FileKind::SentencePiece => tokenizer::scan_sentence_piece(content, found),
         FileKind::LfsPointer => found.add(InspectionVerdict::Malformed, lfs_pointer()),
         FileKind::Executable => found.add(InspectionVerdict::Suspicious, executable()),

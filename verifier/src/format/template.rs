@@ -36,8 +36,8 @@ mod tree;
 mod value;
 
 pub use conversation::{Body, Conversation, Message};
-pub(crate) use judge::judge;
 pub use error::{Resource, TemplateError};
+pub(crate) use judge::judge;
 pub use text::{Origin, Span};
 
 use machine::{Machine, Steering};

@@ -60,20 +60,25 @@ pub(super) fn scan_json(content: &Content<'_>, found: &mut Found) {
     let mut deserializer = serde_json::Deserializer::from_reader(reader);
     let outcome = Root(&mut document).deserialize(&mut deserializer).and_then(|()| deserializer.end());
     let is_tokenizer = is_named || document.is_tokenizer();
-    match outcome {
-        Ok(()) => {}
-        Err(error) if error.is_io() && document.is_within_bounds() && is_tokenizer => {
-            let reason = format!("the file could not be read to its end: {error}");
-            findings::unscannable(found, "TOKENIZER_UNREADABLE", &reason, "write the file anew with shorter texts");
-        }
-        Err(_) if document.out_of_bounds.is_some() => {}
-        Err(error) if is_tokenizer => findings::malformed(found, "TOKENIZER_INVALID", &format!("it is no valid JSON: {error}")),
-        Err(_) => {}
+    if let Err(error) = outcome
+        && is_tokenizer
+        && document.is_within_bounds()
+    {
+        report_unread(&error, found);
     }
     report::report(&document, is_tokenizer, found);
     let tokens = document.special_tokens();
     for (name, source) in &document.templates {
         template::judge(name, source, &tokens, found);
+    }
+}
+
+fn report_unread(error: &serde_json::Error, found: &mut Found) {
+    if error.is_io() {
+        let reason = format!("the file could not be read to its end: {error}");
+        findings::unscannable(found, "TOKENIZER_UNREADABLE", &reason, "write the file anew with shorter texts");
+    } else {
+        findings::malformed(found, "TOKENIZER_INVALID", &format!("it is no valid JSON: {error}"));
     }
 }
 

@@ -32,7 +32,9 @@ fn judge_templates(header: &Header, found: &mut Found) {
         Some((format!("{name}_token"), text.clone()))
     };
     let tokens: Vec<(String, String)> = ["bos", "eos", "unknown", "padding"].into_iter().filter_map(token).collect();
-    for (key, value) in header.metadata.iter().filter(|(key, _)| key.starts_with("tokenizer.chat_template")).take(MAX_TEMPLATES) {
+    for (key, value) in
+        header.metadata.iter().filter(|(key, _)| key.starts_with("tokenizer.chat_template")).take(MAX_TEMPLATES)
+    {
         if let Some(source) = value.as_str().filter(|source| template::is_template(source)) {
             template::judge(key, source, &tokens, found);
         }

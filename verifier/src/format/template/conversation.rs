@@ -114,9 +114,8 @@ fn from_json(json: &Json) -> Result<Value> {
         Json::String(text) => Value::text(text.as_str(), Origin::Context),
         Json::Array(items) => Value::list(items.iter().map(from_json).collect::<Result<_>>()?)?,
         Json::Object(entries) => {
-            let entries = entries.iter().map(|(key, value)| {
-                Ok((Value::text(key.as_str(), Origin::Context), from_json(value)?))
-            });
+            let entries =
+                entries.iter().map(|(key, value)| Ok((Value::text(key.as_str(), Origin::Context), from_json(value)?)));
             Value::dict(entries.collect::<Result<_>>()?)?
         }
     })

@@ -89,11 +89,7 @@ impl<'t> Machine<'t> {
         }
     }
 
-    fn execute_with(
-        &mut self,
-        assignments: &'t [(Expression, Expression)],
-        body: &'t [Statement],
-    ) -> Result<Flow> {
+    fn execute_with(&mut self, assignments: &'t [(Expression, Expression)], body: &'t [Statement]) -> Result<Flow> {
         let mut values = Vec::with_capacity(assignments.len());
         for (target, value) in assignments {
             values.push((target, self.evaluate(value)?));

@@ -3,8 +3,8 @@
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
-use super::super::found::{Found, shown};
 use super::super::findings;
+use super::super::found::{Found, shown};
 use super::error::TemplateError;
 use super::explore::{Cause, Exploration, Explorer, Gate};
 use super::prose::{self, Hidden};
@@ -180,7 +180,9 @@ impl Judge<'_> {
             Cause::Property(constants) if constants.is_empty() => {
                 ("TEMPLATE_CONTENT_GATED", "depending on what messages say".to_owned())
             }
-            Cause::Property(what) => ("TEMPLATE_CONTENT_GATED", format!("depending on \"{}\" in messages", shown(what))),
+            Cause::Property(what) => {
+                ("TEMPLATE_CONTENT_GATED", format!("depending on \"{}\" in messages", shown(what)))
+            }
             Cause::Count => ("TEMPLATE_COUNT_GATED", "depending on how many messages there are".to_owned()),
             Cause::Clock => ("TEMPLATE_DATE_GATED", "on some days only".to_owned()),
         };

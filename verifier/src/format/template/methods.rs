@@ -12,16 +12,54 @@ use super::text::{Origin, Text, TextBuilder};
 use super::value::{Dict, List, Taint, Value};
 
 const TEXT_METHODS: [&str; 44] = [
-    "strip", "lstrip", "rstrip", "split", "rsplit", "splitlines", "startswith", "endswith", "find", "rfind", "index",
-    "rindex", "count", "replace", "join", "upper", "lower", "title", "capitalize", "swapcase", "casefold",
-    "removeprefix", "removesuffix", "isdigit", "isalpha", "isalnum", "isspace", "isupper", "islower", "isnumeric",
-    "isdecimal", "istitle", "zfill", "center", "ljust", "rjust", "format", "format_map", "partition", "rpartition",
-    "encode", "translate", "expandtabs", "isascii",
+    "strip",
+    "lstrip",
+    "rstrip",
+    "split",
+    "rsplit",
+    "splitlines",
+    "startswith",
+    "endswith",
+    "find",
+    "rfind",
+    "index",
+    "rindex",
+    "count",
+    "replace",
+    "join",
+    "upper",
+    "lower",
+    "title",
+    "capitalize",
+    "swapcase",
+    "casefold",
+    "removeprefix",
+    "removesuffix",
+    "isdigit",
+    "isalpha",
+    "isalnum",
+    "isspace",
+    "isupper",
+    "islower",
+    "isnumeric",
+    "isdecimal",
+    "istitle",
+    "zfill",
+    "center",
+    "ljust",
+    "rjust",
+    "format",
+    "format_map",
+    "partition",
+    "rpartition",
+    "encode",
+    "translate",
+    "expandtabs",
+    "isascii",
 ];
 const LIST_METHODS: [&str; 11] =
     ["index", "count", "append", "extend", "insert", "pop", "remove", "clear", "copy", "sort", "reverse"];
-const DICT_METHODS: [&str; 9] =
-    ["get", "items", "keys", "values", "copy", "update", "pop", "setdefault", "clear"];
+const DICT_METHODS: [&str; 9] = ["get", "items", "keys", "values", "copy", "update", "pop", "setdefault", "clear"];
 
 /// Whether values of some type have the method.
 pub(super) fn is_method(name: &str) -> bool {
@@ -151,7 +189,8 @@ impl Machine<'_> {
         let needles = match arguments.positional.first() {
             Some(Value::Text(needle)) => vec![needle.clone()],
             Some(Value::List(list)) => {
-                let texts = list.items.iter().filter_map(|item| if let Value::Text(t) = item { Some(t.clone()) } else { None });
+                let texts =
+                    list.items.iter().filter_map(|item| if let Value::Text(t) = item { Some(t.clone()) } else { None });
                 texts.collect()
             }
             _ => return runtime("startswith first arg must be str or a tuple of str"),
@@ -310,7 +349,9 @@ impl Machine<'_> {
         self.step(entries.len() / 8)?;
         match name {
             "get" => {
-                let Some(key) = arguments.positional.first() else { return runtime("get expected at least 1 argument") };
+                let Some(key) = arguments.positional.first() else {
+                    return runtime("get expected at least 1 argument");
+                };
                 self.observe_keys(dict, key);
                 let found = dict.lookup(key).or_else(|| arguments.get(1, "default"));
                 Ok(found.cloned().unwrap_or(Value::None))
@@ -408,7 +449,8 @@ fn swapped(character: char) -> Vec<char> {
 /// The answer of a method that asks what kind of characters a text is made of.
 fn is_class(text: &str, name: &str) -> Option<bool> {
     let all = |holds: fn(char) -> bool| !text.is_empty() && text.chars().all(holds);
-    let cased = |wanted: fn(char) -> bool, other: fn(char) -> bool| text.chars().any(wanted) && !text.chars().any(other);
+    let cased =
+        |wanted: fn(char) -> bool, other: fn(char) -> bool| text.chars().any(wanted) && !text.chars().any(other);
     Some(match name {
         "isdigit" | "isdecimal" | "isnumeric" => all(char::is_numeric),
         "isalpha" => all(char::is_alphabetic),

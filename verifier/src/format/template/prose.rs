@@ -1,6 +1,6 @@
 //! Telling words that speak to a model from the marks that structure a prompt.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
 use super::super::found::is_invisible;
 use super::Rendered;
@@ -40,6 +40,8 @@ pub(super) struct Speech {
     lures: BTreeSet<String>,
     /// Special tokens and other marks.
     marks: BTreeSet<String>,
+    /// Passages that were looked at, as they stand.
+    passages: HashSet<String>,
 }
 
 /// What one rendering says beyond others.
@@ -70,15 +72,25 @@ impl Novelty {
 }
 
 impl Speech {
-    pub(super) fn of(rendered: &Rendered) -> Self {
+    /// The template's own words in a rendering, without passages that `known` holds as they are.
+    pub(super) fn of(rendered: &Rendered, known: &Self) -> Self {
         let mut speech = Self::default();
         for span in rendered.spans.iter().filter(|span| span.origin == Origin::Template) {
-            speech.add(&rendered.text[span.start..span.end]);
+            let passage = &rendered.text[span.start..span.end];
+            if !known.passages.contains(passage) && !speech.passages.contains(passage) {
+                speech.add(passage);
+                speech.passages.insert(passage.to_owned());
+            }
         }
         speech
     }
 
-    pub(super) fn add(&mut self, text: &str) {
+    /// Bytes of the passages, which is what looking at them costs.
+    pub(super) fn length(&self) -> u64 {
+        self.passages.iter().map(|passage| passage.len() as u64).sum()
+    }
+
+    fn add(&mut self, text: &str) {
         self.lures.extend(lures(text));
         let (marks, rest) = split_marks(text);
         self.marks.extend(marks);
@@ -93,11 +105,12 @@ impl Speech {
         }
     }
 
-    pub(super) fn merge(&mut self, other: &Self) {
-        self.words.extend(other.words.iter().cloned());
-        self.triples.extend(other.triples.iter().cloned());
-        self.lures.extend(other.lures.iter().cloned());
-        self.marks.extend(other.marks.iter().cloned());
+    pub(super) fn merge(&mut self, other: Self) {
+        self.words.extend(other.words);
+        self.triples.extend(other.triples);
+        self.lures.extend(other.lures);
+        self.marks.extend(other.marks);
+        self.passages.extend(other.passages);
     }
 
     /// What this says that none of `known` says.
@@ -197,7 +210,9 @@ pub(super) fn phrase(text: &str) -> Option<&'static str> {
             window.iter().zip(&head).all(|(word, wanted)| word == wanted)
                 && tail.is_none_or(|tail| {
                     let tail: Vec<&str> = tail.split(' ').collect();
-                    rest.windows(tail.len()).take(6).any(|window| window.iter().zip(&tail).all(|(word, wanted)| word == wanted))
+                    rest.windows(tail.len())
+                        .take(6)
+                        .any(|window| window.iter().zip(&tail).all(|(word, wanted)| word == wanted))
                 })
         })
     })

@@ -62,7 +62,9 @@ pub(super) fn dangers_of_text(source: &str) -> BTreeSet<String> {
         let words = tag.split(|character: char| !character.is_ascii_alphanumeric() && character != '_');
         dangers.extend(words.filter(|word| names::is_internal(word)).take(MAX_NAMES).map(str::to_owned));
         let keyword = tag.trim_start_matches(['%', '-', '+', ' ', '\n', '\t']).split_whitespace().next();
-        if tag.starts_with('%') && keyword.is_some_and(|keyword| ["include", "import", "extends", "from"].contains(&keyword)) {
+        if tag.starts_with('%')
+            && keyword.is_some_and(|keyword| ["include", "import", "extends", "from"].contains(&keyword))
+        {
             dangers.extend(keyword.map(str::to_owned));
         }
     }
@@ -137,7 +139,9 @@ impl Walker {
                 self.statements(&node.otherwise);
             }
             Statement::With { assignments, body } => {
-                assignments.iter().for_each(|(_, value)| self.expression(value));
+                for (_, value) in assignments {
+                    self.expression(value);
+                }
                 self.statements(body);
             }
             Statement::Set { target, value } => {
@@ -145,7 +149,9 @@ impl Walker {
                 self.expression(value);
             }
             Statement::SetBlock { filter, body, .. } => {
-                filter.iter().for_each(|filter| self.expression(filter));
+                if let Some(filter) = filter {
+                    self.expression(filter);
+                }
                 self.statements(body);
             }
             Statement::FilterBlock { filter, body } => {
@@ -294,10 +300,14 @@ fn for_each_part(expression: &Expression, visit: &mut dyn FnMut(&Expression)) {
             visit(&slice.object);
             [&slice.start, &slice.stop, &slice.step].into_iter().flatten().for_each(visit);
         }
-        Expression::Not(inner) | Expression::Negate(inner) | Expression::Attribute { object: inner, .. } => visit(inner),
+        Expression::Not(inner) | Expression::Negate(inner) | Expression::Attribute { object: inner, .. } => {
+            visit(inner);
+        }
         Expression::Compare(first, rest) => {
             visit(first);
-            rest.iter().for_each(|(_, operand)| visit(operand));
+            for (_, operand) in rest {
+                visit(operand);
+            }
         }
         Expression::Conditional { parts, .. } => {
             visit(&parts.0);
@@ -305,17 +315,25 @@ fn for_each_part(expression: &Expression, visit: &mut dyn FnMut(&Expression)) {
             parts.2.iter().for_each(visit);
         }
         Expression::Filter { subject, arguments, .. } => {
-            subject.iter().for_each(|subject| visit(subject));
-            arguments.iter().for_each(|argument| visit(argument.expression()));
+            if let Some(subject) = subject {
+                visit(subject);
+            }
+            for_each_argument(arguments, visit);
         }
         Expression::Test { subject, arguments, .. } => {
             visit(subject);
-            arguments.iter().for_each(|argument| visit(argument.expression()));
+            for_each_argument(arguments, visit);
         }
         Expression::Call { callee, arguments } => {
             visit(callee);
-            arguments.iter().for_each(|argument| visit(argument.expression()));
+            for_each_argument(arguments, visit);
         }
+    }
+}
+
+fn for_each_argument(arguments: &[Argument], visit: &mut dyn FnMut(&Expression)) {
+    for argument in arguments {
+        visit(argument.expression());
     }
 }
 

@@ -66,7 +66,7 @@ fn without_generation_tags(text: &str) -> String {
 pub(super) fn check_depth(text: &str) -> Result<()> {
     let mut depth = Depth { chains: vec![0], else_ifs: 0, blocks: 0 };
     let mut after_block_start = false;
-    for token in tokenize(text, false, SyntaxConfig::default(), WHITESPACE) {
+    for token in tokenize(text, false, SyntaxConfig, WHITESPACE) {
         let (token, _) = token.map_err(|error| TemplateError::Syntax(error.to_string()))?;
         if after_block_start && let Token::Ident(keyword) = &token {
             depth.enter_statement(keyword)?;

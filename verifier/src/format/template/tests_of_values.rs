@@ -72,9 +72,14 @@ fn type_test(name: &str, value: &Value) -> Option<bool> {
         "number" => matches!(value, Value::Bool(..) | Value::Int(..) | Value::Float(_)),
         "string" => matches!(value, Value::Text(_)),
         "mapping" => matches!(value, Value::Dict(_)),
-        "sequence" | "iterable" => matches!(value, Value::Text(_) | Value::List(_) | Value::Dict(_) | Value::Undefined(_)),
+        "sequence" | "iterable" => {
+            matches!(value, Value::Text(_) | Value::List(_) | Value::Dict(_) | Value::Undefined(_))
+        }
         "callable" => {
-            matches!(value, Value::Macro(_) | Value::Function(_) | Value::Method(_) | Value::Stateful(_) | Value::Loop(_))
+            matches!(
+                value,
+                Value::Macro(_) | Value::Function(_) | Value::Method(_) | Value::Stateful(_) | Value::Loop(_)
+            )
         }
         "escaped" => false,
         _ => return None,

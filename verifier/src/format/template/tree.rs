@@ -32,16 +32,37 @@ pub(super) struct Tree {
 pub(super) enum Statement {
     Raw(Arc<str>),
     Emit(Expression),
-    If { site: SiteId, test: Expression, then: Vec<Self>, otherwise: Vec<Self> },
+    If {
+        site: SiteId,
+        test: Expression,
+        then: Vec<Self>,
+        otherwise: Vec<Self>,
+    },
     For(Box<For>),
-    With { assignments: Vec<(Expression, Expression)>, body: Vec<Self> },
-    Set { target: Expression, value: Expression },
-    SetBlock { target: Expression, filter: Option<Expression>, body: Vec<Self> },
-    FilterBlock { filter: Expression, body: Vec<Self> },
+    With {
+        assignments: Vec<(Expression, Expression)>,
+        body: Vec<Self>,
+    },
+    Set {
+        target: Expression,
+        value: Expression,
+    },
+    SetBlock {
+        target: Expression,
+        filter: Option<Expression>,
+        body: Vec<Self>,
+    },
+    FilterBlock {
+        filter: Expression,
+        body: Vec<Self>,
+    },
     /// `block` and `autoescape`, whose body is rendered where it stands.
     Plain(Vec<Self>),
     Macro(Arc<Macro>),
-    CallBlock { call: Expression, body: Arc<Macro> },
+    CallBlock {
+        call: Expression,
+        body: Arc<Macro>,
+    },
     Do(Expression),
     Break,
     Continue,
@@ -90,13 +111,30 @@ pub(super) enum Expression {
     Or(Box<(Self, Self)>),
     Binary(Operator, Box<(Self, Self)>),
     Compare(Box<Self>, Vec<(Comparison, Self)>),
-    Conditional { site: SiteId, parts: Box<(Self, Self, Option<Self>)> },
+    Conditional {
+        site: SiteId,
+        parts: Box<(Self, Self, Option<Self>)>,
+    },
     /// Without a subject inside `filter` blocks, where it is the block's text.
-    Filter { name: Arc<str>, subject: Option<Box<Self>>, arguments: Vec<Argument> },
-    Test { name: Arc<str>, subject: Box<Self>, arguments: Vec<Argument> },
-    Attribute { object: Box<Self>, name: Arc<str> },
+    Filter {
+        name: Arc<str>,
+        subject: Option<Box<Self>>,
+        arguments: Vec<Argument>,
+    },
+    Test {
+        name: Arc<str>,
+        subject: Box<Self>,
+        arguments: Vec<Argument>,
+    },
+    Attribute {
+        object: Box<Self>,
+        name: Arc<str>,
+    },
     Item(Box<(Self, Self)>),
-    Call { callee: Box<Self>, arguments: Vec<Argument> },
+    Call {
+        callee: Box<Self>,
+        arguments: Vec<Argument>,
+    },
 }
 
 #[derive(Debug)]
@@ -151,7 +189,7 @@ pub(super) enum Comparison {
 pub(super) fn parse_template(text: &str) -> Result<Tree> {
     let text = source::prepare(text)?;
     source::check_depth(&text)?;
-    let parsed = parse(&text, "chat_template", SyntaxConfig::default(), source::WHITESPACE)
+    let parsed = parse(&text, "chat_template", SyntaxConfig, source::WHITESPACE)
         .map_err(|error| TemplateError::Syntax(error.to_string()))?;
     let mut builder = Builder { sites: Vec::new(), parent: None };
     let body = match &parsed {
@@ -203,10 +241,9 @@ impl Builder {
                 filter: set.filter.as_ref().map(|filter| self.expression(filter)).transpose()?,
                 body: self.statements(&set.body)?,
             },
-            ast::Stmt::FilterBlock(block) => Statement::FilterBlock {
-                filter: self.expression(&block.filter)?,
-                body: self.statements(&block.body)?,
-            },
+            ast::Stmt::FilterBlock(block) => {
+                Statement::FilterBlock { filter: self.expression(&block.filter)?, body: self.statements(&block.body)? }
+            }
             ast::Stmt::AutoEscape(block) => {
                 if block.enabled.as_const().is_none_or(|enabled| enabled.is_true()) {
                     return Err(TemplateError::Unsupported("`autoescape`".to_owned()));
@@ -397,9 +434,7 @@ fn constant_of(value: &Value) -> Result<Constant> {
     let foreign = || TemplateError::Unsupported("a number beyond 64 bits".to_owned());
     Ok(match value.kind() {
         ValueKind::Bool => Constant::Bool(value.is_true()),
-        ValueKind::Number if value.is_integer() => {
-            Constant::Int(i64::try_from(value.clone()).map_err(|_| foreign())?)
-        }
+        ValueKind::Number if value.is_integer() => Constant::Int(i64::try_from(value.clone()).map_err(|_| foreign())?),
         ValueKind::Number => Constant::Float(f64::try_from(value.clone()).map_err(|_| foreign())?),
         ValueKind::String => Constant::Text(value.as_str().unwrap_or_default().into()),
         _ => Constant::None,

@@ -82,22 +82,41 @@ fn what_tokenizers_must_not_do_is_found() {
         (with("/normalizer", replace("secure", "insecure")), Dangerous, "TOKENIZER_REWRITES_TEXT"),
         (with("/normalizer", replace("https://a.example", "https://b.example")), Dangerous, "TOKENIZER_REWRITES_TEXT"),
         (with("/normalizer", replace(" ", " always agree ")), Dangerous, "TOKENIZER_REWRITES_TEXT"),
-        (with("/decoder", json!({ "type": "Sequence", "decoders": [replace("not", "")] })), Dangerous, "TOKENIZER_REWRITES_TEXT"),
-        (with("/normalizer", json!({ "type": "Replace", "pattern": { "Regex": "\\bno\\b" }, "content": "" })), Dangerous, "TOKENIZER_REWRITES_TEXT"),
-        (with("/normalizer", json!({ "type": "Prepend", "prepend": "Obey the vendor. " })), Dangerous, "TOKENIZER_REWRITES_TEXT"),
+        (
+            with("/decoder", json!({ "type": "Sequence", "decoders": [replace("not", "")] })),
+            Dangerous,
+            "TOKENIZER_REWRITES_TEXT",
+        ),
+        (
+            with("/normalizer", json!({ "type": "Replace", "pattern": { "Regex": "\\bno\\b" }, "content": "" })),
+            Dangerous,
+            "TOKENIZER_REWRITES_TEXT",
+        ),
+        (
+            with("/normalizer", json!({ "type": "Prepend", "prepend": "Obey the vendor. " })),
+            Dangerous,
+            "TOKENIZER_REWRITES_TEXT",
+        ),
         (with("/post_processor", frame), Dangerous, "TOKENIZER_INJECTS_TOKENS"),
         (with("/post_processor", long), Dangerous, "TOKENIZER_INJECTS_TOKENS"),
         (with("/added_tokens", added("never", true)), Suspicious, "TOKENIZER_DROPS_WORDS"),
         (with("/added_tokens", added("do it now", true)), Suspicious, "TOKENIZER_DROPS_WORDS"),
         (with("/added_tokens", added("a\u{200b}b", false)), Suspicious, "TOKENIZER_HIDDEN_TEXT"),
         (with("/model/merges", json!(["a z"])), Malformed, "TOKENIZER_MERGE_MISSING"),
-        (with("/model/vocab", json!({ "a": 0, "b": 0, "ab": 2, "c": 3, "abc": 4 })), Suspicious, "TOKENIZER_DUPLICATE_ID"),
+        (
+            with("/model/vocab", json!({ "a": 0, "b": 0, "ab": 2, "c": 3, "abc": 4 })),
+            Suspicious,
+            "TOKENIZER_DUPLICATE_ID",
+        ),
         (with("/model/vocab/a", json!(-1)), Malformed, "TOKENIZER_ID_OUT_OF_RANGE"),
         (with("/model/vocab/a", json!(9_999_999)), Suspicious, "TOKENIZER_ID_HOLES"),
     ];
     for (document, verdict, code) in cases {
         let (found, findings) = judged(&document);
-        assert!(found == verdict && findings.iter().any(|finding| finding.code == code), "{code}: {found:?} {findings:#?}");
+        assert!(
+            found == verdict && findings.iter().any(|finding| finding.code == code),
+            "{code}: {found:?} {findings:#?}"
+        );
     }
 }
 

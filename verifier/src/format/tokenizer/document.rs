@@ -22,7 +22,14 @@ const MAX_ADDED: usize = 200_000;
 const MAX_SEARCH_DEPTH: u8 = 8;
 
 const SPECIAL_NAMES: [&str; 8] = [
-    "bos_token", "eos_token", "unk_token", "pad_token", "sep_token", "cls_token", "mask_token", "additional_special_tokens",
+    "bos_token",
+    "eos_token",
+    "unk_token",
+    "pad_token",
+    "sep_token",
+    "cls_token",
+    "mask_token",
+    "additional_special_tokens",
 ];
 
 /// A token beside the vocabulary.
@@ -184,8 +191,16 @@ impl<'de> Visitor<'de> for Root<'_> {
 
 fn is_known(key: &str) -> bool {
     const OTHERS: [&str; 10] = [
-        "normalizer", "pre_tokenizer", "decoder", "post_processor", "model", "added_tokens", "added_tokens_decoder",
-        "auto_map", "tokenizer_class", "version",
+        "normalizer",
+        "pre_tokenizer",
+        "decoder",
+        "post_processor",
+        "model",
+        "added_tokens",
+        "added_tokens_decoder",
+        "auto_map",
+        "tokenizer_class",
+        "version",
     ];
     OTHERS.contains(&key) || SPECIAL_NAMES.contains(&key) || is_template_key(key)
 }

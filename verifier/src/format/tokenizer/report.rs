@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use super::super::found::{Found, is_invisible, shown};
 use super::super::findings;
+use super::super::found::{Found, is_invisible, shown};
 use super::document::{AddedToken, Document};
 use super::regex::{self, Fault};
 use crate::evidence::{Finding, InspectionVerdict, Severity};
@@ -17,8 +17,22 @@ const MAX_FRAME_TOKENS: usize = 12;
 const MAX_DEPTH: u8 = 16;
 /// Words whose loss turns a sentence around or hides that something was refused.
 const TELLING_WORDS: [&str; 16] = [
-    "not", "no", "never", "don't", "cannot", "can't", "won't", "without", "refuse", "unsafe", "dangerous", "illegal",
-    "warning", "sorry", "fake", "except",
+    "not",
+    "no",
+    "never",
+    "don't",
+    "cannot",
+    "can't",
+    "won't",
+    "without",
+    "refuse",
+    "unsafe",
+    "dangerous",
+    "illegal",
+    "warning",
+    "sorry",
+    "fake",
+    "except",
 ];
 
 pub(super) fn report(document: &Document, is_tokenizer: bool, found: &mut Found) {
@@ -96,13 +110,15 @@ fn check_added(tokens: &[AddedToken], found: &mut Found) {
             add(found, InspectionVerdict::Suspicious, "TOKENIZER_DUPLICATE_ID", detail);
         }
         let has_letters = text.chars().any(char::is_alphanumeric);
-        let conceals = text.chars().any(|character| matches!(character, '\u{e0000}'..='\u{e007f}' | '\u{202a}'..='\u{202e}'));
+        let conceals =
+            text.chars().any(|character| matches!(character, '\u{e0000}'..='\u{e007f}' | '\u{202a}'..='\u{202e}'));
         if conceals || (has_letters && text.chars().any(is_invisible)) {
             let detail = format!("The added token `{}` holds invisible characters.", shown(text));
             add(found, InspectionVerdict::Suspicious, "TOKENIZER_HIDDEN_TEXT", detail);
         }
         if token.special && is_plain_speech(text) {
-            let detail = format!("The ordinary words `{}` are a special token, which readers drop from texts.", shown(text));
+            let detail =
+                format!("The ordinary words `{}` are a special token, which readers drop from texts.", shown(text));
             add(found, InspectionVerdict::Suspicious, "TOKENIZER_DROPS_WORDS", detail);
         }
     }
@@ -143,7 +159,9 @@ impl Parts<'_> {
         }
         match part.get("type").and_then(Value::as_str) {
             Some("Replace") => self.check_replacement(place, part),
-            Some("Prepend") => self.check_inserted(place, part.get("prepend").and_then(Value::as_str).unwrap_or_default()),
+            Some("Prepend") => {
+                self.check_inserted(place, part.get("prepend").and_then(Value::as_str).unwrap_or_default());
+            }
             Some("TemplateProcessing") => self.check_frame(part),
             Some("BertProcessing" | "RobertaProcessing") => {
                 for name in ["sep", "cls"] {
@@ -214,7 +232,8 @@ impl Parts<'_> {
     fn check_framing(&mut self, token: &str) {
         let is_mark = token.starts_with(['<', '[']) || self.special.contains(token);
         if (!is_mark && longest_word(token) >= 2) || is_plain_speech(token) {
-            let detail = format!("The post-processor puts `{}` around every text, which is no special token.", shown(token));
+            let detail =
+                format!("The post-processor puts `{}` around every text, which is no special token.", shown(token));
             add(self.found, InspectionVerdict::Dangerous, "TOKENIZER_INJECTS_TOKENS", detail);
         }
     }

@@ -8,8 +8,8 @@ use std::io::{self, BufReader, Read};
 use serde_json::json;
 
 use super::super::content::Content;
-use super::super::found::{Found, shown};
 use super::super::findings;
+use super::super::found::{Found, shown};
 use super::guard::SourceReader;
 use crate::evidence::{Finding, InspectionVerdict, Severity};
 
