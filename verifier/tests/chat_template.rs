@@ -138,6 +138,8 @@ fn templates_are_judged_in_every_file_that_carries_one() {
         for path in ["tokenizer_config.json", "chat_template.json", "processor_config.json", "a/b.json"] {
             assert_eq!(verdict(path, &config), expected, "{path}");
         }
+        let yaml = format!("server:\n  chat_template: {}\n", json!(source)).into_bytes();
+        assert_eq!(verdict("server.yaml", &yaml), expected);
         let text = source.as_bytes().to_vec();
         for path in ["chat_template.jinja", "additional_chat_templates/tool_use.jinja"] {
             assert_eq!(verdict(path, &text), expected, "{path}");

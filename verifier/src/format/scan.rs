@@ -20,6 +20,9 @@ pub(crate) fn scan(content: &Content<'_>, found: &mut Found) {
             tokenizer::scan_template(content, found);
         }
         FileKind::Json => tokenizer::scan_json(content, found),
+        FileKind::Text if ["yaml", "yml"].contains(&kind::extension(content.path).as_str()) => {
+            tokenizer::scan_yaml(content, found);
+        }
         FileKind::SentencePiece => tokenizer::scan_sentence_piece(content, found),
         FileKind::LfsPointer => found.add(InspectionVerdict::Malformed, lfs_pointer()),
         FileKind::Executable => found.add(InspectionVerdict::Suspicious, executable()),

@@ -30,6 +30,9 @@ const MAX_JSON_BYTES: u64 = 96 * 1024 * 1024;
 /// Longest template in a file of its own.
 const MAX_TEMPLATE_BYTES: u64 = 512 * 1024;
 
+/// Longest YAML that is read.
+const MAX_YAML_BYTES: u64 = 1024 * 1024;
+
 /// Files that loaders of tokenizers open by name.
 const TOKENIZER_NAMES: [&str; 8] = [
     "tokenizer.json",
@@ -79,6 +82,29 @@ fn report_unread(error: &serde_json::Error, found: &mut Found) {
         findings::unscannable(found, "TOKENIZER_UNREADABLE", &reason, "write the file anew with shorter texts");
     } else {
         findings::malformed(found, "TOKENIZER_INVALID", &format!("it is no valid JSON: {error}"));
+    }
+}
+
+/// Judges the templates in a YAML configuration, as servers and trainers read them.
+pub(super) fn scan_yaml(content: &Content<'_>, found: &mut Found) {
+    let Ok(Some(bytes)) = super::scan::read_bounded(content.source, MAX_YAML_BYTES) else { return };
+    let Ok(text) = std::str::from_utf8(&bytes) else { return };
+    if !text.contains("chat_template") {
+        return;
+    }
+    let Ok(yaml) = serde_yaml_ng::from_str::<serde_json::Value>(text) else {
+        let reason = "the file names a chat template and is no YAML that can be read";
+        findings::unscannable(found, "TEMPLATE_UNSUPPORTED", &reason, "write the template into a file of its own");
+        return;
+    };
+    let mut document = Document::default();
+    let outcome = Root(&mut document).deserialize(yaml);
+    if outcome.is_err() {
+        let reason = "the file holds more than is followed";
+        findings::unscannable(found, "TEMPLATE_UNSUPPORTED", &reason, "write the template into a file of its own");
+    }
+    for (name, source) in &document.templates {
+        template::judge(name, source, &[], found);
     }
 }
 

@@ -426,7 +426,12 @@ impl<'t> Explorer<'t> {
             let conversation = SAMPLES[3].filled(self.tokens, &fill);
             if let Ok(rendered) = self.render_plainly(&conversation) {
                 let novelty = self.novelty(&rendered);
-                self.note_gate(Cause::Property(format!("a length of {length} characters")), novelty, false);
+                let cause = format!("a length of {length} characters");
+                let was_given = self.given.get(&3).is_some_and(|given| given.get(1) == Some(&true));
+                if was_given && !is_verbatim(&conversation, 1, &rendered.text) {
+                    self.result.rewrites.insert(("user", cause.clone()));
+                }
+                self.note_gate(Cause::Property(cause), novelty, false);
             }
         }
     }

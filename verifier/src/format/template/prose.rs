@@ -115,7 +115,8 @@ impl Speech {
 
     /// What this says that none of `known` says.
     pub(super) fn beyond(&self, known: &[&Self]) -> Novelty {
-        let is_new = |word: &&String| word.chars().count() >= 2 && !known.iter().any(|k| k.words.contains(*word));
+        let counts = |word: &str| word.chars().count() >= 2 || word.chars().any(is_unspaced);
+        let is_new = |word: &&String| counts(word) && !known.iter().any(|k| k.words.contains(*word));
         Novelty {
             words: self.words.iter().filter(is_new).cloned().collect(),
             triples: self.triples.iter().filter(|triple| !known.iter().any(|k| k.triples.contains(*triple))).count(),
@@ -130,10 +131,18 @@ impl Speech {
     }
 }
 
+/// Words in lower case; scripts that write none apart give each of their characters.
 fn words(text: &str) -> impl Iterator<Item = String> {
-    text.split(|character: char| !character.is_alphanumeric() && character != '\'')
-        .filter(|word| word.chars().any(char::is_alphabetic))
-        .map(str::to_lowercase)
+    let parts = text.split(|character: char| !character.is_alphanumeric() && character != '\'');
+    let words = parts.filter(|word| word.chars().any(char::is_alphabetic));
+    words.flat_map(|word| {
+        if word.chars().any(is_unspaced) { word.chars().map(String::from).collect() } else { vec![word.to_lowercase()] }
+    })
+}
+
+/// Whether a character is of a script that is written without spaces between words.
+const fn is_unspaced(character: char) -> bool {
+    matches!(character, '\u{e00}'..='\u{eff}' | '\u{2e80}'..='\u{9fff}' | '\u{f900}'..='\u{faff}' | '\u{20000}'..='\u{3ffff}')
 }
 
 /// Takes `<…>` and `[…]` without spaces out of a text: marks of structure.

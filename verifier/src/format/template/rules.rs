@@ -89,7 +89,9 @@ fn tags(source: &str) -> Vec<&str> {
 
 /// Nobody needs to write an underscore as an escape, but for hiding a name.
 fn has_hidden_underscore(source: &str) -> bool {
-    ["\\x5f", "\\x5F", "\\u005f", "\\u005F", "\\137"].iter().any(|escape| source.contains(escape))
+    const ESCAPES: [&str; 5] = ["\\x5f", "\\x5F", "\\u005f", "\\u005F", "\\137"];
+    ESCAPES.iter().any(|escape| source.contains(escape))
+        && tags(source).iter().any(|tag| ESCAPES.iter().any(|escape| tag.contains(escape)))
 }
 
 struct Walker {
@@ -183,6 +185,9 @@ impl Walker {
         match expression {
             Expression::Constant(Constant::Text(text)) => self.constant(text),
             Expression::Variable(name) if names::is_internal(name) => self.survey.danger(name),
+            Expression::Variable(name) if &**name == "lipsum" && !self.declared.contains("lipsum") => {
+                self.survey.oddity(name);
+            }
             Expression::Attribute { object, name } => {
                 self.attribute_name(name);
                 if let Expression::Variable(module) = &**object
@@ -214,10 +219,18 @@ impl Walker {
 
     /// A name of Python's internals that is put together from parts is meant not to be seen.
     fn computed(&mut self, expression: &Expression) {
-        if let Some(text) = fold(expression)
-            && names::is_internal(&text)
-        {
-            self.survey.danger(&text);
+        match fold(expression) {
+            Some(text) if names::is_internal(&text) => self.survey.danger(&text),
+            Some(_) => {}
+            None => {
+                for_each_part(expression, &mut |part| {
+                    if let Expression::Constant(Constant::Text(text)) = part
+                        && names::is_stem(text)
+                    {
+                        self.survey.danger(text);
+                    }
+                });
+            }
         }
     }
 
