@@ -28,7 +28,7 @@ pub(super) use sentence_piece::scan as scan_sentence_piece;
 /// Longest JSON that is read; the largest tokenizers in use have 35 MB.
 const MAX_JSON_BYTES: u64 = 96 * 1024 * 1024;
 /// Longest template in a file of its own.
-const MAX_TEMPLATE_BYTES: u64 = 512 * 1024;
+const MAX_TEMPLATE_BYTES: u64 = 256 * 1024;
 
 /// Longest YAML that is read.
 const MAX_YAML_BYTES: u64 = 1024 * 1024;

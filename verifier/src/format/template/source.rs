@@ -11,7 +11,7 @@ use minijinja::syntax::SyntaxConfig;
 use super::error::{Result, TemplateError};
 
 /// Longest template in bytes; the longest of real models are below 64 KiB.
-pub(super) const MAX_SOURCE_BYTES: usize = 512 * 1024;
+pub(super) const MAX_SOURCE_BYTES: usize = 256 * 1024;
 /// Deepest chain of operators, accesses, calls and filters, brackets around it included.
 const MAX_CHAIN: usize = 250;
 /// Most `elif` branches of a template: each nests in the one before it.
