@@ -13,7 +13,7 @@ mod zip;
 
 pub(super) use compressed::Compression;
 pub(super) use tar::looks_like as is_tar;
-pub(super) use zip::{kind as zip_kind, polyglot_tail};
+pub(super) use zip::{attached, kind as zip_kind, polyglot_tail};
 
 use super::content::Content;
 use super::findings;

@@ -16,6 +16,10 @@ pub(crate) fn scan(content: &Content<'_>, found: &mut Found) {
     match content.kind {
         FileKind::Gguf => gguf::scan(content, found),
         FileKind::Safetensors => safetensors::scan(content, found),
+        // A template may begin like JSON.
+        FileKind::Text | FileKind::Json if kind::extension(content.path) == "jinja" => {
+            tokenizer::scan_template(content, found);
+        }
         FileKind::Json => scan_json(content, found),
         FileKind::Onnx => onnx::scan(content, found),
         FileKind::Tensorflow => tensorflow::scan(content, found),
@@ -25,7 +29,9 @@ pub(crate) fn scan(content: &Content<'_>, found: &mut Found) {
         FileKind::Pickle => pickle::scan(content, found),
         FileKind::Numpy => numpy::scan(content, found),
         FileKind::Archive | FileKind::Keras => archive::scan(content, found),
-        FileKind::Text if kind::extension(content.path) == "jinja" => tokenizer::scan_template(content, found),
+        FileKind::Text if ["yaml", "yml"].contains(&kind::extension(content.path).as_str()) => {
+            tokenizer::scan_yaml(content, found);
+        }
         FileKind::SentencePiece => tokenizer::scan_sentence_piece(content, found),
         FileKind::LfsPointer => found.add(InspectionVerdict::Malformed, lfs_pointer()),
         FileKind::Executable => found.add(InspectionVerdict::Suspicious, executable()),
@@ -57,6 +63,10 @@ fn scan_json(content: &Content<'_>, found: &mut Found) {
 fn check_tail(content: &Content<'_>, found: &mut Found) {
     let is_accounted_for = matches!(content.kind, FileKind::Gguf | FileKind::Safetensors);
     let is_sound = found.verdict < InspectionVerdict::Malformed;
+    if found.facts.contains_key("attached_files") {
+        // The format's own way to carry label files: a zip behind the model.
+        return archive::attached(content, found);
+    }
     if content.depth == 0 && !(is_accounted_for && is_sound) && !kind::is_zip(content.source) {
         archive::polyglot_tail(content, found);
     }

@@ -62,7 +62,7 @@ pub struct Rendered {
 }
 
 impl ChatTemplate {
-    /// Parses a template of at most 512 KiB.
+    /// Parses a template of at most 256 KiB.
     pub fn compile(source: &str) -> Result<Self, TemplateError> {
         Ok(Self { tree: tree::parse_template(source)? })
     }

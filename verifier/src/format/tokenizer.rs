@@ -28,7 +28,10 @@ pub(super) use sentence_piece::scan as scan_sentence_piece;
 /// Longest JSON that is read; the largest tokenizers in use have 35 MB.
 const MAX_JSON_BYTES: u64 = 96 * 1024 * 1024;
 /// Longest template in a file of its own.
-const MAX_TEMPLATE_BYTES: u64 = 512 * 1024;
+const MAX_TEMPLATE_BYTES: u64 = 256 * 1024;
+
+/// Longest YAML that is read.
+const MAX_YAML_BYTES: u64 = 1024 * 1024;
 
 /// Files that loaders of tokenizers open by name.
 const TOKENIZER_NAMES: [&str; 8] = [
@@ -60,22 +63,48 @@ pub(super) fn scan_json(content: &Content<'_>, found: &mut Found) {
     let mut deserializer = serde_json::Deserializer::from_reader(reader);
     let outcome = Root(&mut document).deserialize(&mut deserializer).and_then(|()| deserializer.end());
     let is_tokenizer = is_named || document.is_tokenizer();
-    match outcome {
-        Ok(()) => {}
-        Err(error) if error.is_io() && document.is_within_bounds() && is_tokenizer => {
-            let reason = format!("the file could not be read to its end: {error}");
-            findings::unscannable(found, "TOKENIZER_UNREADABLE", &reason, "write the file anew with shorter texts");
-        }
-        Err(_) if document.out_of_bounds.is_some() => {}
-        Err(error) if is_tokenizer => {
-            findings::malformed(found, "TOKENIZER_INVALID", &format!("it is no valid JSON: {error}"))
-        }
-        Err(_) => {}
+    if let Err(error) = outcome
+        && is_tokenizer
+        && document.is_within_bounds()
+    {
+        report_unread(&error, found);
     }
     report::report(&document, is_tokenizer, found);
     let tokens = document.special_tokens();
     for (name, source) in &document.templates {
         template::judge(name, source, &tokens, found);
+    }
+}
+
+fn report_unread(error: &serde_json::Error, found: &mut Found) {
+    if error.is_io() {
+        let reason = format!("the file could not be read to its end: {error}");
+        findings::unscannable(found, "TOKENIZER_UNREADABLE", &reason, "write the file anew with shorter texts");
+    } else {
+        findings::malformed(found, "TOKENIZER_INVALID", &format!("it is no valid JSON: {error}"));
+    }
+}
+
+/// Judges the templates in a YAML configuration, as servers and trainers read them.
+pub(super) fn scan_yaml(content: &Content<'_>, found: &mut Found) {
+    let Ok(Some(bytes)) = super::scan::read_bounded(content.source, MAX_YAML_BYTES) else { return };
+    let Ok(text) = std::str::from_utf8(&bytes) else { return };
+    if !text.contains("chat_template") {
+        return;
+    }
+    let Ok(yaml) = serde_yaml_ng::from_str::<serde_json::Value>(text) else {
+        let reason = "the file names a chat template and is no YAML that can be read";
+        findings::unscannable(found, "TEMPLATE_UNSUPPORTED", &reason, "write the template into a file of its own");
+        return;
+    };
+    let mut document = Document::default();
+    let outcome = Root(&mut document).deserialize(yaml);
+    if outcome.is_err() {
+        let reason = "the file holds more than is followed";
+        findings::unscannable(found, "TEMPLATE_UNSUPPORTED", &reason, "write the template into a file of its own");
+    }
+    for (name, source) in &document.templates {
+        template::judge(name, source, &[], found);
     }
 }
 

@@ -54,6 +54,17 @@ pub(in crate::format) fn polyglot_tail(content: &Content<'_>, found: &mut Found)
         directory.entries.len()
     );
     broken(found, "POLYGLOT", detail);
+    scan_tail(&directory, content, found);
+}
+
+/// A zip that belongs to the file's format: only its members are judged.
+pub(in crate::format) fn attached(content: &Content<'_>, found: &mut Found) {
+    if let Ok(directory) = Directory::read(content.source) {
+        scan_tail(&directory, content, found);
+    }
+}
+
+fn scan_tail(directory: &Directory, content: &Content<'_>, found: &mut Found) {
     let inner = Section::new(content.source, directory.shift, content.source.size() - directory.shift);
     member::scan_stored("archive at the end", &inner, content, found);
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::error::{Result, TemplateError, runtime, unsupported};
 use super::machine::{LoopState, Machine, MacroValue, Stateful};
+use super::operators;
 use super::text::{Origin, Text};
 use super::tree::{Argument, Constant, Expression, Slice};
 use super::value::{Function, Method, Taint, Value};
@@ -56,7 +57,7 @@ impl<'t> Machine<'t> {
             }
             Expression::Negate(operand) => {
                 let value = self.evaluate(operand)?;
-                self.negate(&value)
+                operators::negate(&value)
             }
             Expression::And(operands) => self.logical(operands, false),
             Expression::Or(operands) => self.logical(operands, true),
@@ -81,7 +82,7 @@ impl<'t> Machine<'t> {
             Expression::Filter { name, subject, arguments } => {
                 let Some(subject) = subject else { return runtime("a filter without a subject") };
                 let value = self.evaluate(subject)?;
-                self.filter_expression(name, value, arguments)
+                self.filter_expression(name, &value, arguments)
             }
             Expression::Test { name, subject, arguments } => {
                 let value = self.evaluate(subject)?;
@@ -104,9 +105,9 @@ impl<'t> Machine<'t> {
         }
     }
 
-    fn filter_expression(&mut self, name: &str, value: Value, arguments: &'t [Argument]) -> Result<Value> {
+    fn filter_expression(&mut self, name: &str, value: &Value, arguments: &'t [Argument]) -> Result<Value> {
         let arguments = self.arguments(arguments)?;
-        match self.filter(name, &value, &arguments) {
+        match self.filter(name, value, &arguments) {
             Err(error) => self.missing(error),
             value => value,
         }
@@ -121,7 +122,7 @@ impl<'t> Machine<'t> {
             Some(inner) => self.nested(|machine| machine.filter_captured(inner, text))?,
             None => text,
         };
-        self.filter_expression(name, value, arguments)
+        self.filter_expression(name, &value, arguments)
     }
 
     fn variable(&mut self, name: &str) -> Result<Value> {
@@ -227,7 +228,7 @@ impl<'t> Machine<'t> {
                 self.observe_keys(dict, key);
                 match (dict.lookup(key), key) {
                     (Some(value), _) => Ok(value.clone()),
-                    (None, Value::Text(name)) => self.attribute(object, &name.as_str().to_owned()),
+                    (None, Value::Text(name)) => self.attribute(object, name.as_str()),
                     (None, _) => Ok(Value::undefined("an entry")),
                 }
             }
@@ -246,7 +247,7 @@ impl<'t> Machine<'t> {
                     |(at, character)| Value::Text(text.slice(at..at + character.len_utf8())),
                 ))
             }
-            (_, Value::Text(name)) => self.attribute(object, &name.as_str().to_owned()),
+            (_, Value::Text(name)) => self.attribute(object, name.as_str()),
             _ => Ok(Value::undefined("an item")),
         }
     }

@@ -19,7 +19,9 @@ use super::tree::{SiteId, Tree};
 use super::value::Taint;
 
 /// Steps of all renderings of a template together.
-const MAX_TOTAL_STEPS: u64 = 1_500_000;
+const MAX_TOTAL_STEPS: u64 = 1_000_000;
+/// Steps of them for ways that plain conversations do not take.
+const MAX_COVER_STEPS: u64 = 350_000;
 /// Most constants that are tried as content, and decisions that are forced.
 const MAX_SEEDS: usize = 64;
 const MAX_FORCED: usize = 96;
@@ -80,6 +82,10 @@ pub(super) struct Explorer<'t> {
     steps_left: u64,
     observations: Observations,
     known: Speech,
+    /// Which messages of a sample stand in its prompt word for word, by the sample's index.
+    given: BTreeMap<usize, Vec<bool>>,
+    /// Which ways plain conversations took at each decision.
+    plain_ways: BTreeMap<SiteId, [bool; 2]>,
     result: Exploration,
 }
 
@@ -91,9 +97,13 @@ impl<'t> Explorer<'t> {
             steps_left: MAX_TOTAL_STEPS,
             observations: Observations::default(),
             known: Speech::default(),
+            given: BTreeMap::new(),
+            plain_ways: BTreeMap::new(),
             result: Exploration::default(),
         };
         if explorer.try_samples() {
+            explorer.plain_ways =
+                explorer.observations.decisions.iter().map(|(site, decision)| (*site, decision.ways)).collect();
             explorer.cover();
             explorer.try_seeds();
             explorer.force_decisions();
@@ -127,11 +137,13 @@ impl<'t> Explorer<'t> {
     /// Renders plain conversations; false where there is no use in going on.
     fn try_samples(&mut self) -> bool {
         let mut outcomes = Vec::new();
-        for sample in SAMPLES {
+        for (index, sample) in SAMPLES.into_iter().enumerate() {
             let conversation = sample.conversation(self.tokens);
             match self.render_plainly(&conversation) {
                 Ok(rendered) => {
-                    self.known.merge(&Speech::of(&rendered));
+                    let speech = self.speech(&rendered);
+                    self.known.merge(speech);
+                    self.given.insert(index, words_given(&conversation, &rendered.text));
                     self.result.renders += 1;
                     outcomes.push((sample, conversation, rendered));
                 }
@@ -167,18 +179,19 @@ impl<'t> Explorer<'t> {
         };
     }
 
-    /// A user's plain words must be in the prompt as they are, whichever form a template takes them in.
+    /// A user's plain words must be in a prompt as they are, whichever form a template takes them in.
     fn note_rewriting(&mut self, outcomes: &[(Sample, Conversation, Rendered)]) {
-        let single: Vec<_> = outcomes.iter().filter(|(sample, ..)| sample.roles == ["user"] && !sample.tools).collect();
-        if single.is_empty() {
-            return;
-        }
-        let given = single.iter().filter(|(_, conversation, rendered)| is_verbatim(conversation, 0, &rendered.text));
-        if given.count() > 0 {
+        let gives_words = |conversation: &Conversation, rendered: &Rendered| {
+            let messages = conversation.messages.iter().enumerate();
+            let mut of_user = messages.filter(|(_, message)| message.role == "user");
+            of_user.any(|(index, _)| is_verbatim(conversation, index, &rendered.text))
+        };
+        if outcomes.is_empty() || outcomes.iter().any(|(_, conversation, rendered)| gives_words(conversation, rendered))
+        {
             return;
         }
         let shows_content = |spans: &[Span]| spans.iter().any(|span| span.origin == Origin::Content);
-        let changed = single.iter().any(|(_, _, rendered)| shows_content(&rendered.spans));
+        let changed = outcomes.iter().any(|(_, _, rendered)| shows_content(&rendered.spans));
         self.result.rewrites_always = changed;
         self.result.ignores_user = !changed;
     }
@@ -188,8 +201,12 @@ impl<'t> Explorer<'t> {
         let sample = SAMPLES[7].conversation(self.tokens);
         let steering = Steering { lenient: true, ..Steering::default() };
         let _ = self.render(&sample, &steering);
-        for site in 0..self.tree.sites.len().min(MAX_FORCED) {
+        let least = self.steps_left.saturating_sub(MAX_COVER_STEPS);
+        for site in 0..self.tree.sites.len() {
             for way in [true, false] {
+                if self.steps_left <= least {
+                    return;
+                }
                 let seen = self.observations.decisions.get(&site).is_some_and(|seen| seen.ways[usize::from(way)]);
                 if !seen {
                     let steering = Steering { forced: self.path_to(site, way), lenient: true };
@@ -238,6 +255,7 @@ impl<'t> Explorer<'t> {
         })
     }
 
+    /// Tries a constant in all messages at once, and role by role only where that shows.
     fn try_seed(&mut self, seed: &str) {
         let inside = |words: &str| {
             let (head, tail) = words.split_at(words.find(' ').unwrap_or(0));
@@ -245,59 +263,70 @@ impl<'t> Explorer<'t> {
         };
         let exactly = |_: &str| seed.to_owned();
         for index in [3, 7, 11] {
-            let sample = SAMPLES[index];
-            for role in ["user", "system", "assistant", "tool"] {
-                if sample.roles.contains(&role) {
-                    self.try_content(&sample, role, seed, &inside, true);
-                    self.try_content(&sample, role, seed, &exactly, false);
+            if self.shows(index, &|_, words| inside(words), true)
+                || self.shows(index, &|_, words| exactly(words), false)
+            {
+                for role in ["user", "system", "assistant", "tool"] {
+                    if SAMPLES[index].roles.contains(&role) {
+                        self.try_content(index, role, seed, &inside, true);
+                        self.try_content(index, role, seed, &exactly, false);
+                    }
                 }
             }
         }
     }
 
+    /// Whether changed words make a difference, or make the template fail.
+    fn shows(&mut self, index: usize, fill: &dyn Fn(&str, &str) -> String, keeps_words: bool) -> bool {
+        let conversation = SAMPLES[index].filled(self.tokens, fill);
+        let Ok(rendered) = self.render_plainly(&conversation) else { return true };
+        let novelty = self.novelty(&rendered);
+        let given = words_given(&conversation, &rendered.text);
+        is_loud(&novelty) || (keeps_words && self.given.get(&index) != Some(&given))
+    }
+
     /// Renders with changed words of one role, and compares.
     fn try_content(
         &mut self,
-        sample: &Sample,
+        index: usize,
         role: &'static str,
         seed: &str,
         change: &dyn Fn(&str) -> String,
         is_inside: bool,
     ) {
         let fill = |at: &str, words: &str| if at == role { change(words) } else { words.to_owned() };
-        let conversation = sample.filled(self.tokens, &fill);
+        let conversation = SAMPLES[index].filled(self.tokens, &fill);
         let Ok(rendered) = self.render_plainly(&conversation) else { return };
-        let novelty = Speech::of(&rendered).beyond(&[&self.known]);
+        let novelty = self.novelty(&rendered);
         let cause = Cause::Content { role, trigger: seed.to_owned() };
         self.note_gate(cause, novelty, is_switch(seed));
         if is_inside && !is_switch(seed) {
-            self.check_words(sample, &conversation, &rendered, role, seed);
-        }
-    }
-
-    /// A message that is given word for word must be so with the trigger in it as well.
-    fn check_words(
-        &mut self,
-        sample: &Sample,
-        changed: &Conversation,
-        rendered: &Rendered,
-        role: &'static str,
-        seed: &str,
-    ) {
-        let plain = sample.conversation(self.tokens);
-        let Ok(before) = self.render_plainly(&plain) else { return };
-        for index in 0..plain.messages.len() {
-            let was_given = plain.messages[index].role == role && is_verbatim(&plain, index, &before.text);
-            if was_given && !is_verbatim(changed, index, &rendered.text) {
+            let now = words_given(&conversation, &rendered.text);
+            let before = self.given.get(&index).into_iter().flatten();
+            let roles = conversation.messages.iter().map(|message| message.role.as_str());
+            let loses = before.zip(now).zip(roles).any(|((before, now), at)| *before && !now && at == role);
+            if loses {
                 self.result.rewrites.insert((role, seed.to_owned()));
             }
         }
     }
 
+    /// What a rendering says beyond plain conversations.
+    fn novelty(&mut self, rendered: &Rendered) -> Novelty {
+        let speech = self.speech(rendered);
+        speech.beyond(&[&self.known])
+    }
+
+    /// What a rendering says, apart from passages that plain conversations hold as they are.
+    fn speech(&mut self, rendered: &Rendered) -> Speech {
+        let speech = Speech::of(rendered, &self.known);
+        self.steps_left = self.steps_left.saturating_sub(speech.length() / 4 + rendered.text.len() as u64 / 64);
+        speech
+    }
+
     fn note_gate(&mut self, cause: Cause, novelty: Novelty, is_switch: bool) {
-        let is_silent = novelty.words.is_empty() && novelty.lures.is_empty() && novelty.triples < 6;
         let is_known = self.result.gates.iter().any(|gate| gate.cause == cause && gate.is_switch == is_switch);
-        if !is_silent && !is_known && self.result.gates.len() < MAX_FORCED {
+        if is_loud(&novelty) && !is_known && self.result.gates.len() < MAX_FORCED {
             self.result.gates.push(Gate { cause, novelty, is_switch });
         }
     }
@@ -326,30 +355,51 @@ impl<'t> Explorer<'t> {
     }
 
     fn force(&mut self, site: SiteId, decision: &Decision) {
-        for index in [0, 3, 7] {
-            let conversation = SAMPLES[index].conversation(self.tokens);
-            let mut speak = |way: bool| {
-                let steering = Steering { forced: self.path_to(site, way), lenient: false };
-                self.render(&conversation, &steering).ok().map(|rendered| Speech::of(&rendered))
-            };
-            let ways = [speak(false), speak(true)];
-            let has_parent = self.tree.sites.get(site).is_some_and(|site| site.parent.is_some());
-            for way in [0, 1] {
-                let novelty = match (&ways[way], &ways[1 - way]) {
-                    (Some(this), Some(other)) => this.beyond(&[&self.known, other]),
-                    (Some(this), None) if !has_parent => this.beyond(&[&self.known]),
-                    _ => continue,
-                };
-                let is_switch = !decision.constants.is_empty() && decision.constants.iter().all(|text| is_switch(text));
-                if decision.taint.has(Taint::CLOCK) {
-                    self.note_gate(Cause::Clock, novelty, false);
-                } else if decision.taint.has(Taint::CONTENT) {
-                    let constants: Vec<&str> = decision.constants.iter().take(4).map(String::as_str).collect();
-                    self.note_gate(Cause::Property(constants.join(" ")), novelty, is_switch);
-                } else {
-                    self.note_gate(Cause::Count, novelty, false);
+        for way in [false, true] {
+            // What plain conversations say is known.
+            if self.took(site, way) {
+                continue;
+            }
+            for index in [0, 3, 7] {
+                if let Some(novelty) = self.force_way(site, way, index) {
+                    self.note_forced(decision, novelty);
                 }
             }
+        }
+    }
+
+    fn took(&self, site: SiteId, way: bool) -> bool {
+        self.plain_ways.get(&site).is_some_and(|ways| ways[usize::from(way)])
+    }
+
+    /// What is said on one way and on no other; where only force leads to the decision at all,
+    /// what is said on its other way is no novelty either.
+    fn force_way(&mut self, site: SiteId, way: bool, index: usize) -> Option<Novelty> {
+        let conversation = SAMPLES[index].conversation(self.tokens);
+        let steering = Steering { forced: self.path_to(site, way), lenient: false };
+        let this = self.render(&conversation, &steering).ok()?;
+        let this = self.speech(&this);
+        let mut above = self.path_to(site, way);
+        above.remove(&site);
+        let is_reached = above.into_iter().all(|(site, way)| self.took(site, way));
+        if is_reached {
+            return Some(this.beyond(&[&self.known]));
+        }
+        let steering = Steering { forced: self.path_to(site, !way), lenient: false };
+        let other = self.render(&conversation, &steering).ok()?;
+        let other = self.speech(&other);
+        Some(this.beyond(&[&self.known, &other]))
+    }
+
+    fn note_forced(&mut self, decision: &Decision, novelty: Novelty) {
+        if decision.taint.has(Taint::CLOCK) {
+            self.note_gate(Cause::Clock, novelty, false);
+        } else if decision.taint.has(Taint::CONTENT) {
+            let is_switch = !decision.constants.is_empty() && decision.constants.iter().all(|text| is_switch(text));
+            let constants: Vec<&str> = decision.constants.iter().take(4).map(String::as_str).collect();
+            self.note_gate(Cause::Property(constants.join(" ")), novelty, is_switch);
+        } else {
+            self.note_gate(Cause::Count, novelty, false);
         }
     }
 
@@ -366,7 +416,7 @@ impl<'t> Explorer<'t> {
         for count in counts {
             let conversation = samples::turns(usize::try_from(count).unwrap_or(1), self.tokens);
             if let Ok(rendered) = self.render_plainly(&conversation) {
-                let novelty = Speech::of(&rendered).beyond(&[&self.known]);
+                let novelty = self.novelty(&rendered);
                 self.note_gate(Cause::Count, novelty, false);
             }
         }
@@ -375,8 +425,13 @@ impl<'t> Explorer<'t> {
             let fill = |_: &str, words: &str| words.chars().cycle().take(length).collect();
             let conversation = SAMPLES[3].filled(self.tokens, &fill);
             if let Ok(rendered) = self.render_plainly(&conversation) {
-                let novelty = Speech::of(&rendered).beyond(&[&self.known]);
-                self.note_gate(Cause::Property(format!("a length of {length} characters")), novelty, false);
+                let novelty = self.novelty(&rendered);
+                let cause = format!("a length of {length} characters");
+                let was_given = self.given.get(&3).is_some_and(|given| given.get(1) == Some(&true));
+                if was_given && !is_verbatim(&conversation, 1, &rendered.text) {
+                    self.result.rewrites.insert(("user", cause.clone()));
+                }
+                self.note_gate(Cause::Property(cause), novelty, false);
             }
         }
     }
@@ -390,7 +445,7 @@ impl<'t> Explorer<'t> {
                 let mut conversation = SAMPLES[index].conversation(self.tokens);
                 conversation.now = day;
                 if let Ok(rendered) = self.render_plainly(&conversation) {
-                    let novelty = Speech::of(&rendered).beyond(&[&self.known]);
+                    let novelty = self.novelty(&rendered);
                     self.note_gate(Cause::Clock, novelty, false);
                 }
             }
@@ -411,6 +466,16 @@ impl Observations {
             known.constants.extend(decision.constants);
         }
     }
+}
+
+/// Whether what is new is more than a mark.
+fn is_loud(novelty: &Novelty) -> bool {
+    !novelty.words.is_empty() || !novelty.lures.is_empty() || novelty.triples >= 6
+}
+
+/// Which messages stand in the prompt word for word.
+fn words_given(conversation: &Conversation, prompt: &str) -> Vec<bool> {
+    (0..conversation.messages.len()).map(|index| is_verbatim(conversation, index, prompt)).collect()
 }
 
 /// Whether the words of a message stand in the prompt as they are, or as JSON has them.

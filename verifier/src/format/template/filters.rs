@@ -16,12 +16,12 @@ impl Machine<'_> {
             self.step(text.len() / 64)?;
         }
         match name {
-            "tojson" => self.to_json(value, arguments),
-            "length" | "count" => self.length(value),
+            "tojson" => self.tojson(value, arguments),
+            "length" | "count" => length(value),
             "default" | "d" => Ok(default(value, arguments)),
             "string" => Ok(Value::Text(self.display(value)?)),
             "safe" => Ok(value.clone()),
-            "int" | "float" | "abs" | "round" => self.number_filter(name, value, arguments),
+            "int" | "float" | "abs" | "round" => number_filter(name, value, arguments),
             "list" => Ok(Value::List(self.iterate(value)?)),
             "first" | "last" => {
                 let items = self.iterate(value)?;
@@ -39,7 +39,7 @@ impl Machine<'_> {
             "min" | "max" | "sum" => self.fold(name, value, arguments),
             "batch" | "slice" => self.groups(name, value, arguments),
             "attr" => match arguments.text(0, "name") {
-                Some(attribute) => self.attribute(value, &attribute.as_str().to_owned()),
+                Some(attribute) => self.attribute(value, attribute.as_str()),
                 None => runtime("attr needs a name"),
             },
             "format" => match value {
@@ -78,16 +78,6 @@ impl Machine<'_> {
         }
     }
 
-    pub(super) fn length(&mut self, value: &Value) -> Result<Value> {
-        Ok(match value {
-            Value::Undefined(_) => Value::int(0),
-            Value::Text(text) => Value::count(text.as_str().chars().count(), Taint::of_text(text)),
-            Value::List(list) => Value::count(list.items.len(), list.taint),
-            Value::Dict(dict) => Value::count(dict.entries.len(), Taint::NONE),
-            other => return runtime(format!("object of type '{}' has no len()", other.type_name())),
-        })
-    }
-
     /// Words begin behind spaces and opening brackets, as Jinja's own `title` has it.
     fn title_words(&mut self, text: &Text) -> Result<Value> {
         self.charge(text.len() * 2)?;
@@ -104,38 +94,6 @@ impl Machine<'_> {
             }
             result
         })))
-    }
-
-    #[expect(clippy::cast_possible_truncation, reason = "saturates, and Jinja's own bound is memory")]
-    fn number_filter(&mut self, name: &str, value: &Value, arguments: &Arguments) -> Result<Value> {
-        match name {
-            "int" => {
-                let fallback = arguments.get(0, "default").cloned().unwrap_or_else(|| Value::int(0));
-                Ok(match value {
-                    Value::Text(text) => {
-                        let (taint, text) = (Taint::of_text(text), text.as_str().trim());
-                        let parsed = text.parse::<i64>().ok().or_else(|| text.parse::<f64>().ok().map(|n| n as i64));
-                        parsed.map_or(fallback, |number| Value::Int(number, taint))
-                    }
-                    Value::Float(number) => Value::int(*number as i64),
-                    other => other.as_int().map_or(fallback, |number| Value::Int(number, value.taint())),
-                })
-            }
-            "float" => {
-                let fallback = arguments.get(0, "default").cloned().unwrap_or(Value::Float(0.0));
-                let parsed = match value {
-                    Value::Text(text) => text.as_str().trim().parse::<f64>().ok(),
-                    other => other.as_float(),
-                };
-                Ok(parsed.map_or(fallback, Value::Float))
-            }
-            "abs" => match (value.as_int(), value) {
-                (Some(number), _) => Ok(Value::Int(number.saturating_abs(), value.taint())),
-                (None, Value::Float(number)) => Ok(Value::Float(number.abs())),
-                _ => runtime("bad operand type for abs()"),
-            },
-            _ => round(value, arguments),
-        }
     }
 
     fn dict_filter(&mut self, name: &str, value: &Value, arguments: &Arguments) -> Result<Value> {
@@ -212,7 +170,7 @@ impl Machine<'_> {
             } else {
                 let Some(name) = arguments.text(0, "filter") else { return runtime("map requires a filter argument") };
                 let rest = rest_of(arguments, 1);
-                self.filter(&name.as_str().to_owned(), item, &rest)?
+                self.filter(name.as_str(), item, &rest)?
             });
         }
         Value::tainted_list(results, items.taint)
@@ -417,6 +375,48 @@ impl Machine<'_> {
         }
         Ok(Value::Text(builder.finish()))
     }
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "saturates, and Jinja's own bound is memory")]
+fn number_filter(name: &str, value: &Value, arguments: &Arguments) -> Result<Value> {
+    match name {
+        "int" => {
+            let fallback = arguments.get(0, "default").cloned().unwrap_or_else(|| Value::int(0));
+            Ok(match value {
+                Value::Text(text) => {
+                    let (taint, text) = (Taint::of_text(text), text.as_str().trim());
+                    let parsed = text.parse::<i64>().ok().or_else(|| text.parse::<f64>().ok().map(|n| n as i64));
+                    parsed.map_or(fallback, |number| Value::Int(number, taint))
+                }
+                Value::Float(number) => Value::int(*number as i64),
+                other => other.as_int().map_or(fallback, |number| Value::Int(number, value.taint())),
+            })
+        }
+        "float" => {
+            let fallback = arguments.get(0, "default").cloned().unwrap_or(Value::Float(0.0));
+            let parsed = match value {
+                Value::Text(text) => text.as_str().trim().parse::<f64>().ok(),
+                other => other.as_float(),
+            };
+            Ok(parsed.map_or(fallback, Value::Float))
+        }
+        "abs" => match (value.as_int(), value) {
+            (Some(number), _) => Ok(Value::Int(number.saturating_abs(), value.taint())),
+            (None, Value::Float(number)) => Ok(Value::Float(number.abs())),
+            _ => runtime("bad operand type for abs()"),
+        },
+        _ => round(value, arguments),
+    }
+}
+
+fn length(value: &Value) -> Result<Value> {
+    Ok(match value {
+        Value::Undefined(_) => Value::int(0),
+        Value::Text(text) => Value::count(text.as_str().chars().count(), Taint::of_text(text)),
+        Value::List(list) => Value::count(list.items.len(), list.taint),
+        Value::Dict(dict) => Value::count(dict.entries.len(), Taint::NONE),
+        other => return runtime(format!("object of type '{}' has no len()", other.type_name())),
+    })
 }
 
 fn default(value: &Value, arguments: &Arguments) -> Value {

@@ -19,7 +19,7 @@ struct Style {
 }
 
 impl Machine<'_> {
-    pub(super) fn to_json(&mut self, value: &Value, arguments: &Arguments) -> Result<Value> {
+    pub(super) fn tojson(&mut self, value: &Value, arguments: &Arguments) -> Result<Value> {
         let indent = match arguments.get(1, "indent").and_then(Value::as_int) {
             Some(width) if width > MAX_INDENT => return runtime("an indentation this wide"),
             width => width.and_then(|width| usize::try_from(width).ok()),
@@ -127,11 +127,11 @@ pub(super) fn escape(text: &str, ascii: bool) -> String {
             '\t' => escaped.push_str("\\t"),
             '\u{8}' => escaped.push_str("\\b"),
             '\u{c}' => escaped.push_str("\\f"),
-            other if other < ' ' => escaped.push_str(&format!("\\u{:04x}", u32::from(other))),
+            other if other < ' ' => escaped.extend(format!("\\u{:04x}", u32::from(other)).chars()),
             other if ascii && !other.is_ascii() => {
                 let mut units = [0; 2];
                 for unit in other.encode_utf16(&mut units) {
-                    escaped.push_str(&format!("\\u{unit:04x}"));
+                    escaped.extend(format!("\\u{unit:04x}").chars());
                 }
             }
             other => escaped.push(other),

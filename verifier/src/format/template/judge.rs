@@ -148,7 +148,7 @@ impl Judge<'_> {
             self.add(InspectionVerdict::Suspicious, "TEMPLATE_IGNORES_CONTENT", detail);
         }
         for (role, trigger) in exploration.rewrites.iter().take(4) {
-            let detail = format!("changes the words of the {role} that hold \"{}\"", shown(trigger));
+            let detail = format!("changes the words of the {role} that have \"{}\"", shown(trigger));
             self.add(InspectionVerdict::Dangerous, "TEMPLATE_REWRITES_CONTENT", &detail);
         }
         if exploration.is_incomplete {

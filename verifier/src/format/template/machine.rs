@@ -130,6 +130,12 @@ impl<'t> Machine<'t> {
         }
     }
 
+    /// A machine for one expression: 2,000 steps and 64 KiB.
+    pub(super) fn small(steering: &'t Steering) -> Self {
+        let machine = Self::new(Vec::new(), DateTime::default(), steering);
+        Self { steps_left: 2000, bytes_left: 64 * 1024, ..machine }
+    }
+
     /// Renders `tree`; what was observed stays in the machine, also after an error.
     pub(super) fn render(&mut self, tree: &'t Tree) -> Result<TextBuilder> {
         // A scope of its own, so that what the template sets does not hide the context's names from macros.
@@ -206,11 +212,12 @@ impl<'t> Machine<'t> {
     pub(super) fn set(&mut self, name: &Arc<str>, value: Value) -> Result<()> {
         self.charge(size_of::<Value>())?;
         let Some(scope) = self.scopes.get_mut(self.current) else { return runtime("no scope") };
+        let count = scope.variables.len() / 8;
         match scope.variables.iter_mut().find(|(known, _)| known == name) {
             Some((_, slot)) => *slot = value,
             None => scope.variables.push((name.clone(), value)),
         }
-        Ok(())
+        self.step(count)
     }
 
     pub(super) fn lookup(&mut self, name: &str) -> Result<Option<Value>> {

@@ -78,6 +78,12 @@ pub(super) fn is_module(name: &str) -> bool {
     MODULES.contains(&name)
 }
 
+/// Whether a text is the middle of a name of Python's internals, to which underscores are joined.
+pub(super) fn is_stem(text: &str) -> bool {
+    const STEMS: [&str; 6] = ["globals", "builtins", "subclasses", "_globals", "_builtins", "_subclasses"];
+    STEMS.contains(&text.trim_end_matches('_'))
+}
+
 /// Whether a text that is used as code or as a format reaches for internals.
 pub(super) fn mentions_internal(text: &str) -> bool {
     text.split(|character: char| !character.is_ascii_alphanumeric() && character != '_').any(|word| {

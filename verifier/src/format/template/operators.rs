@@ -7,17 +7,6 @@ use super::tree::{Comparison, Expression, Operator};
 use super::value::{Dict, Taint, Value};
 
 impl<'t> Machine<'t> {
-    pub(super) fn negate(&mut self, value: &Value) -> Result<Value> {
-        match (value, value.as_int()) {
-            (_, Some(number)) => match number.checked_neg() {
-                Some(negated) => Ok(Value::Int(negated, value.taint())),
-                None => unsupported("a number beyond 64 bits"),
-            },
-            (Value::Float(number), _) => Ok(Value::Float(-number)),
-            _ => runtime(format!("bad operand type for unary -: '{}'", value.type_name())),
-        }
-    }
-
     pub(super) fn binary(&mut self, operator: Operator, left: &Value, right: &Value) -> Result<Value> {
         if operator == Operator::Concatenate {
             let mut builder = TextBuilder::new();
@@ -307,7 +296,7 @@ impl<'t> Machine<'t> {
                     '\t' => escaped.push_str("\\t"),
                     '\\' => escaped.push_str("\\\\"),
                     other if other == quote => escaped.extend(['\\', other]),
-                    other if other.is_ascii_control() => escaped.push_str(&format!("\\x{:02x}", u32::from(other))),
+                    other if other.is_ascii_control() => escaped.extend(format!("\\x{:02x}", u32::from(other)).chars()),
                     other => escaped.push(other),
                 }
             }
@@ -319,6 +308,17 @@ impl<'t> Machine<'t> {
         builder.push(&text.map(escape));
         builder.push_str(mark, Origin::Template);
         Ok(())
+    }
+}
+
+pub(super) fn negate(value: &Value) -> Result<Value> {
+    match (value, value.as_int()) {
+        (_, Some(number)) => match number.checked_neg() {
+            Some(negated) => Ok(Value::Int(negated, value.taint())),
+            None => unsupported("a number beyond 64 bits"),
+        },
+        (Value::Float(number), _) => Ok(Value::Float(-number)),
+        _ => runtime(format!("bad operand type for unary -: '{}'", value.type_name())),
     }
 }
 

@@ -56,7 +56,7 @@ impl Machine<'_> {
             b'x' => number(|number| format!("{number:x}"))?,
             b'X' => number(|number| format!("{number:X}"))?,
             b'o' => number(|number| format!("{number:o}"))?,
-            b'c' => self.character(value)?,
+            b'c' => character(value)?,
             b'f' => {
                 let Some(number) = value.as_float() else { return runtime("must be real number") };
                 let precision = flags.split_once('.').map_or(Ok(6), |(_, digits)| digits.parse::<usize>());
@@ -66,17 +66,6 @@ impl Machine<'_> {
             other => return unsupported(format!("the format `%{}`", char::from(other))),
         };
         fill(&text, flags)
-    }
-
-    fn character(&mut self, value: &Value) -> Result<Text> {
-        match (value, value.as_int()) {
-            (Value::Text(text), _) => Ok(text.clone()),
-            (_, Some(code)) => match u32::try_from(code).ok().and_then(char::from_u32) {
-                Some(character) => Ok(Text::new(character.to_string(), Origin::Template)),
-                None => runtime("%c arg not in range(0x110000)"),
-            },
-            _ => runtime("%c requires int or char"),
-        }
     }
 
     /// `format.format(…)`, with attributes and items of fields, as far as templates use it.
@@ -127,6 +116,17 @@ impl Machine<'_> {
             value = self.item(&value, &key)?;
         }
         Ok(value)
+    }
+}
+
+fn character(value: &Value) -> Result<Text> {
+    match (value, value.as_int()) {
+        (Value::Text(text), _) => Ok(text.clone()),
+        (_, Some(code)) => match u32::try_from(code).ok().and_then(char::from_u32) {
+            Some(character) => Ok(Text::new(character.to_string(), Origin::Template)),
+            None => runtime("%c arg not in range(0x110000)"),
+        },
+        _ => runtime("%c requires int or char"),
     }
 }
 

@@ -1,6 +1,6 @@
 //! Telling words that speak to a model from the marks that structure a prompt.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
 use super::super::found::is_invisible;
 use super::Rendered;
@@ -40,6 +40,8 @@ pub(super) struct Speech {
     lures: BTreeSet<String>,
     /// Special tokens and other marks.
     marks: BTreeSet<String>,
+    /// Passages that were looked at, as they stand.
+    passages: HashSet<String>,
 }
 
 /// What one rendering says beyond others.
@@ -70,15 +72,25 @@ impl Novelty {
 }
 
 impl Speech {
-    pub(super) fn of(rendered: &Rendered) -> Self {
+    /// The template's own words in a rendering, without passages that `known` holds as they are.
+    pub(super) fn of(rendered: &Rendered, known: &Self) -> Self {
         let mut speech = Self::default();
         for span in rendered.spans.iter().filter(|span| span.origin == Origin::Template) {
-            speech.add(&rendered.text[span.start..span.end]);
+            let passage = &rendered.text[span.start..span.end];
+            if !known.passages.contains(passage) && !speech.passages.contains(passage) {
+                speech.add(passage);
+                speech.passages.insert(passage.to_owned());
+            }
         }
         speech
     }
 
-    pub(super) fn add(&mut self, text: &str) {
+    /// Bytes of the passages, which is what looking at them costs.
+    pub(super) fn length(&self) -> u64 {
+        self.passages.iter().map(|passage| passage.len() as u64).sum()
+    }
+
+    fn add(&mut self, text: &str) {
         self.lures.extend(lures(text));
         let (marks, rest) = split_marks(text);
         self.marks.extend(marks);
@@ -93,16 +105,18 @@ impl Speech {
         }
     }
 
-    pub(super) fn merge(&mut self, other: &Self) {
-        self.words.extend(other.words.iter().cloned());
-        self.triples.extend(other.triples.iter().cloned());
-        self.lures.extend(other.lures.iter().cloned());
-        self.marks.extend(other.marks.iter().cloned());
+    pub(super) fn merge(&mut self, other: Self) {
+        self.words.extend(other.words);
+        self.triples.extend(other.triples);
+        self.lures.extend(other.lures);
+        self.marks.extend(other.marks);
+        self.passages.extend(other.passages);
     }
 
     /// What this says that none of `known` says.
     pub(super) fn beyond(&self, known: &[&Self]) -> Novelty {
-        let is_new = |word: &&String| word.chars().count() >= 2 && !known.iter().any(|k| k.words.contains(*word));
+        let counts = |word: &str| word.chars().count() >= 2 || word.chars().any(is_unspaced);
+        let is_new = |word: &&String| counts(word) && !known.iter().any(|k| k.words.contains(*word));
         Novelty {
             words: self.words.iter().filter(is_new).cloned().collect(),
             triples: self.triples.iter().filter(|triple| !known.iter().any(|k| k.triples.contains(*triple))).count(),
@@ -117,10 +131,18 @@ impl Speech {
     }
 }
 
+/// Words in lower case; scripts that write none apart give each of their characters.
 fn words(text: &str) -> impl Iterator<Item = String> {
-    text.split(|character: char| !character.is_alphanumeric() && character != '\'')
-        .filter(|word| word.chars().any(char::is_alphabetic))
-        .map(str::to_lowercase)
+    let parts = text.split(|character: char| !character.is_alphanumeric() && character != '\'');
+    let words = parts.filter(|word| word.chars().any(char::is_alphabetic));
+    words.flat_map(|word| {
+        if word.chars().any(is_unspaced) { word.chars().map(String::from).collect() } else { vec![word.to_lowercase()] }
+    })
+}
+
+/// Whether a character is of a script that is written without spaces between words.
+const fn is_unspaced(character: char) -> bool {
+    matches!(character, '\u{e00}'..='\u{eff}' | '\u{2e80}'..='\u{9fff}' | '\u{f900}'..='\u{faff}' | '\u{20000}'..='\u{3ffff}')
 }
 
 /// Takes `<…>` and `[…]` without spaces out of a text: marks of structure.

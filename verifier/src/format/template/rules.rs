@@ -6,16 +6,16 @@
 
 use std::collections::BTreeSet;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-use jiff::civil::DateTime;
-
 use super::machine::{Machine, Steering};
 use super::names;
 use super::tree::{Argument, Constant, Expression, Macro, Statement, Tree};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 
 /// Filters that take the name of an attribute, apart from `attr` itself.
 const BY_ATTRIBUTE: [&str; 9] = ["map", "selectattr", "rejectattr", "groupby", "sort", "unique", "sum", "min", "max"];
+/// Most expressions that are evaluated for their names.
+const MAX_FOLDS: u32 = 4000;
 /// Names kept for a finding.
 const MAX_NAMES: usize = 8;
 
@@ -32,7 +32,7 @@ pub(super) struct Survey {
 
 impl Survey {
     pub(super) fn of(tree: &Tree, source: &str) -> Self {
-        let mut walker = Walker { survey: Self::default(), declared: BTreeSet::new() };
+        let mut walker = Walker { survey: Self::default(), folds_left: MAX_FOLDS, declared: BTreeSet::new() };
         walker.declare(&tree.body);
         walker.statements(&tree.body);
         let mut survey = walker.survey;
@@ -78,9 +78,18 @@ pub(super) fn dangers_of_text(source: &str) -> BTreeSet<String> {
 fn tags(source: &str) -> Vec<&str> {
     let mut tags = Vec::new();
     let mut rest = source;
-    while let Some(start) = [rest.find("{{"), rest.find("{%")].into_iter().flatten().min() {
+    while let Some(start) = rest.find('{') {
         let inner = &rest[start + 1..];
-        let end = inner.find(if inner.starts_with('%') { "%}" } else { "}}" }).unwrap_or(inner.len());
+        let close = match inner.chars().next() {
+            Some('%') => "%}",
+            Some('{') => "}}",
+            _ => {
+                rest = inner;
+                continue;
+            }
+        };
+        // Without an end, everything that follows is inside.
+        let end = inner.find(close).unwrap_or(inner.len());
         tags.push(&inner[..end]);
         rest = &inner[end..];
     }
@@ -89,11 +98,14 @@ fn tags(source: &str) -> Vec<&str> {
 
 /// Nobody needs to write an underscore as an escape, but for hiding a name.
 fn has_hidden_underscore(source: &str) -> bool {
-    ["\\x5f", "\\x5F", "\\u005f", "\\u005F", "\\137"].iter().any(|escape| source.contains(escape))
+    const ESCAPES: [&str; 5] = ["\\x5f", "\\x5F", "\\u005f", "\\u005F", "\\137"];
+    ESCAPES.iter().any(|escape| source.contains(escape))
+        && tags(source).iter().any(|tag| ESCAPES.iter().any(|escape| tag.contains(escape)))
 }
 
 struct Walker {
     survey: Survey,
+    folds_left: u32,
     /// Names that the template itself declares, which are then not Python's.
     declared: BTreeSet<String>,
 }
@@ -139,7 +151,9 @@ impl Walker {
                 self.statements(&node.otherwise);
             }
             Statement::With { assignments, body } => {
-                assignments.iter().for_each(|(_, value)| self.expression(value));
+                for (_, value) in assignments {
+                    self.expression(value);
+                }
                 self.statements(body);
             }
             Statement::Set { target, value } => {
@@ -147,7 +161,9 @@ impl Walker {
                 self.expression(value);
             }
             Statement::SetBlock { filter, body, .. } => {
-                filter.iter().for_each(|filter| self.expression(filter));
+                if let Some(filter) = filter {
+                    self.expression(filter);
+                }
                 self.statements(body);
             }
             Statement::FilterBlock { filter, body } => {
@@ -179,6 +195,9 @@ impl Walker {
         match expression {
             Expression::Constant(Constant::Text(text)) => self.constant(text),
             Expression::Variable(name) if names::is_internal(name) => self.survey.danger(name),
+            Expression::Variable(name) if &**name == "lipsum" && !self.declared.contains("lipsum") => {
+                self.survey.oddity(name);
+            }
             Expression::Attribute { object, name } => {
                 self.attribute_name(name);
                 if let Expression::Variable(module) = &**object
@@ -189,7 +208,7 @@ impl Walker {
                 }
             }
             Expression::Item(parts) => {
-                if let Some(name) = fold(&parts.1) {
+                if let Some(name) = self.fold(&parts.1) {
                     self.attribute_name(&name);
                 }
             }
@@ -198,6 +217,18 @@ impl Walker {
             Expression::Binary(..) | Expression::Slice(_) => self.computed(expression),
             _ => {}
         }
+    }
+
+    /// The text of an expression made of constants, as long as there were not too many of them.
+    fn fold(&mut self, expression: &Expression) -> Option<String> {
+        if self.folds_left == 0 {
+            self.survey.oddity("more computed names than were followed");
+            return None;
+        }
+        if !matches!(expression, Expression::Constant(_)) {
+            self.folds_left -= 1;
+        }
+        fold(expression)
     }
 
     fn attribute_name(&mut self, name: &str) {
@@ -210,10 +241,18 @@ impl Walker {
 
     /// A name of Python's internals that is put together from parts is meant not to be seen.
     fn computed(&mut self, expression: &Expression) {
-        if let Some(text) = fold(expression)
-            && names::is_internal(&text)
-        {
-            self.survey.danger(&text);
+        match self.fold(expression) {
+            Some(text) if names::is_internal(&text) => self.survey.danger(&text),
+            Some(_) => {}
+            None => {
+                for_each_part(expression, &mut |part| {
+                    if let Expression::Constant(Constant::Text(text)) = part
+                        && names::is_stem(text)
+                    {
+                        self.survey.danger(text);
+                    }
+                });
+            }
         }
     }
 
@@ -231,7 +270,7 @@ impl Walker {
 
     fn filter(&mut self, name: &str, arguments: &[Argument]) {
         if name == "attr" {
-            match arguments.first().map(|argument| fold(argument.expression())) {
+            match arguments.first().map(|argument| self.fold(argument.expression())) {
                 Some(Some(attribute)) if names::is_internal(&attribute) => self.survey.danger(&attribute),
                 Some(Some(attribute)) => self.survey.oddity(&format!("attr({attribute})")),
                 Some(None) => self.survey.danger("attr of a computed name"),
@@ -239,8 +278,7 @@ impl Walker {
             }
         }
         if BY_ATTRIBUTE.contains(&name) {
-            let texts = arguments.iter().filter_map(|argument| fold(argument.expression()));
-            let paths: Vec<String> = texts.collect();
+            let paths: Vec<String> = arguments.iter().filter_map(|argument| self.fold(argument.expression())).collect();
             paths.iter().flat_map(|path| path.split('.')).for_each(|part| self.attribute_name(part));
             if name == "map" && paths.first().is_some_and(|filter| filter == "attr") {
                 self.survey.oddity("map(attr)");
@@ -260,7 +298,7 @@ impl Walker {
                 }
             }
             Expression::Attribute { object, name } if &**name == "format" => {
-                if let Some(format) = fold(object)
+                if let Some(format) = self.fold(object)
                     && format.contains('{')
                     && names::mentions_internal(&format)
                 {
@@ -268,7 +306,7 @@ impl Walker {
                 }
             }
             Expression::Item(parts) => {
-                if let Some(name) = fold(&parts.1)
+                if let Some(name) = self.fold(&parts.1)
                     && names::runs_code(&name)
                 {
                     self.survey.danger(&format!("{name}()"));
@@ -297,11 +335,13 @@ fn for_each_part(expression: &Expression, visit: &mut dyn FnMut(&Expression)) {
             [&slice.start, &slice.stop, &slice.step].into_iter().flatten().for_each(visit);
         }
         Expression::Not(inner) | Expression::Negate(inner) | Expression::Attribute { object: inner, .. } => {
-            visit(inner)
+            visit(inner);
         }
         Expression::Compare(first, rest) => {
             visit(first);
-            rest.iter().for_each(|(_, operand)| visit(operand));
+            for (_, operand) in rest {
+                visit(operand);
+            }
         }
         Expression::Conditional { parts, .. } => {
             visit(&parts.0);
@@ -309,17 +349,25 @@ fn for_each_part(expression: &Expression, visit: &mut dyn FnMut(&Expression)) {
             parts.2.iter().for_each(visit);
         }
         Expression::Filter { subject, arguments, .. } => {
-            subject.iter().for_each(|subject| visit(subject));
-            arguments.iter().for_each(|argument| visit(argument.expression()));
+            if let Some(subject) = subject {
+                visit(subject);
+            }
+            for_each_argument(arguments, visit);
         }
         Expression::Test { subject, arguments, .. } => {
             visit(subject);
-            arguments.iter().for_each(|argument| visit(argument.expression()));
+            for_each_argument(arguments, visit);
         }
         Expression::Call { callee, arguments } => {
             visit(callee);
-            arguments.iter().for_each(|argument| visit(argument.expression()));
+            for_each_argument(arguments, visit);
         }
+    }
+}
+
+fn for_each_argument(arguments: &[Argument], visit: &mut dyn FnMut(&Expression)) {
+    for argument in arguments {
+        visit(argument.expression());
     }
 }
 
@@ -332,7 +380,7 @@ fn fold(expression: &Expression) -> Option<String> {
         return None;
     }
     let steering = Steering::default();
-    let mut machine = Machine::new(Vec::new(), DateTime::default(), &steering);
+    let mut machine = Machine::small(&steering);
     machine.evaluate(expression).ok()?.as_str().map(str::to_owned)
 }
 

@@ -11,7 +11,7 @@ use minijinja::syntax::SyntaxConfig;
 use super::error::{Result, TemplateError};
 
 /// Longest template in bytes; the longest of real models are below 64 KiB.
-pub(super) const MAX_SOURCE_BYTES: usize = 512 * 1024;
+pub(super) const MAX_SOURCE_BYTES: usize = 256 * 1024;
 /// Deepest chain of operators, accesses, calls and filters, brackets around it included.
 const MAX_CHAIN: usize = 250;
 /// Most `elif` branches of a template: each nests in the one before it.
@@ -66,7 +66,7 @@ fn without_generation_tags(text: &str) -> String {
 pub(super) fn check_depth(text: &str) -> Result<()> {
     let mut depth = Depth { chains: vec![0], else_ifs: 0, blocks: 0 };
     let mut after_block_start = false;
-    for token in tokenize(text, false, SyntaxConfig::default(), WHITESPACE) {
+    for token in tokenize(text, false, SyntaxConfig, WHITESPACE) {
         let (token, _) = token.map_err(|error| TemplateError::Syntax(error.to_string()))?;
         if after_block_start && let Token::Ident(keyword) = &token {
             depth.enter_statement(keyword)?;

@@ -39,7 +39,7 @@ pub struct Span {
 /// An immutable text whose bytes are covered by spans without gaps.
 #[derive(Debug, Clone)]
 pub(super) struct Text {
-    text: Rc<str>,
+    bytes: Rc<str>,
     spans: Spans,
     /// A bit for each origin that occurs.
     origins: u8,
@@ -53,15 +53,15 @@ enum Spans {
 
 impl Text {
     pub(super) fn new(text: impl Into<Rc<str>>, origin: Origin) -> Self {
-        Self { text: text.into(), spans: Spans::One(origin), origins: origin.bit() }
+        Self { bytes: text.into(), spans: Spans::One(origin), origins: origin.bit() }
     }
 
     pub(super) fn as_str(&self) -> &str {
-        &self.text
+        &self.bytes
     }
 
     pub(super) fn len(&self) -> usize {
-        self.text.len()
+        self.bytes.len()
     }
 
     /// Whether any byte is of `origin`.
@@ -71,14 +71,14 @@ impl Text {
 
     pub(super) fn spans(&self) -> Vec<Span> {
         match &self.spans {
-            Spans::One(origin) => vec![Span { start: 0, end: self.text.len(), origin: *origin }],
+            Spans::One(origin) => vec![Span { start: 0, end: self.bytes.len(), origin: *origin }],
             Spans::Many(spans) => spans.to_vec(),
         }
     }
 
     /// The part at `range`, which must lie on character boundaries.
     pub(super) fn slice(&self, range: Range<usize>) -> Self {
-        let Some(text) = self.text.get(range.clone()) else {
+        let Some(text) = self.bytes.get(range.clone()) else {
             return Self::new("", Origin::Template);
         };
         match &self.spans {
@@ -94,11 +94,11 @@ impl Text {
     /// Rewrites each run with `change`, such as by a change of case.
     pub(super) fn map(&self, change: impl Fn(&str) -> String) -> Self {
         if let Spans::One(origin) = &self.spans {
-            return Self::new(change(&self.text), *origin);
+            return Self::new(change(&self.bytes), *origin);
         }
         let mut builder = TextBuilder::new();
         for span in self.spans() {
-            builder.push_str(&change(&self.text[span.start..span.end]), span.origin);
+            builder.push_str(&change(&self.bytes[span.start..span.end]), span.origin);
         }
         builder.finish()
     }
@@ -138,12 +138,12 @@ impl TextBuilder {
     /// Appends the part of `text` at `range`, which must lie on character boundaries.
     pub(super) fn push_range(&mut self, text: &Text, range: Range<usize>) {
         match &text.spans {
-            Spans::One(origin) => self.push_str(&text.text[range], *origin),
+            Spans::One(origin) => self.push_str(&text.bytes[range], *origin),
             Spans::Many(spans) => {
                 let first = spans.partition_point(|span| span.end <= range.start);
                 for span in spans[first..].iter().take_while(|span| span.start < range.end) {
                     let (start, end) = (span.start.max(range.start), span.end.min(range.end));
-                    self.push_str(&text.text[start..end], span.origin);
+                    self.push_str(&text.bytes[start..end], span.origin);
                 }
             }
         }
@@ -156,7 +156,7 @@ impl TextBuilder {
             many => Spans::Many(many.into()),
         };
         let origins = self.spans.iter().fold(0, |bits, span| bits | span.origin.bit());
-        Text { text: self.text.into(), spans, origins: if origins == 0 { Origin::Template.bit() } else { origins } }
+        Text { bytes: self.text.into(), spans, origins: if origins == 0 { Origin::Template.bit() } else { origins } }
     }
 
     pub(super) fn into_parts(self) -> (String, Vec<Span>) {

@@ -189,7 +189,7 @@ pub(super) enum Comparison {
 pub(super) fn parse_template(text: &str) -> Result<Tree> {
     let text = source::prepare(text)?;
     source::check_depth(&text)?;
-    let parsed = parse(&text, "chat_template", SyntaxConfig::default(), source::WHITESPACE)
+    let parsed = parse(&text, "chat_template", SyntaxConfig, source::WHITESPACE)
         .map_err(|error| TemplateError::Syntax(error.to_string()))?;
     let mut builder = Builder { sites: Vec::new(), parent: None };
     let body = match &parsed {

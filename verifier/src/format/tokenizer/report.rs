@@ -160,7 +160,7 @@ impl Parts<'_> {
         match part.get("type").and_then(Value::as_str) {
             Some("Replace") => self.check_replacement(place, part),
             Some("Prepend") => {
-                self.check_inserted(place, part.get("prepend").and_then(Value::as_str).unwrap_or_default())
+                self.check_inserted(place, part.get("prepend").and_then(Value::as_str).unwrap_or_default());
             }
             Some("TemplateProcessing") => self.check_frame(part),
             Some("BertProcessing" | "RobertaProcessing") => {

@@ -8,6 +8,8 @@ use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess
 
 /// Most tokens or merges that are kept; the largest vocabularies in use have 262,144 tokens and 600,000 merges.
 const MAX_ENTRIES: usize = 1_200_000;
+/// Most merges kept until the vocabulary is known, where a file lists them first.
+const MAX_KEPT_MERGES: usize = 400_000;
 /// Highest number of a token that is kept track of.
 const MAX_ID: u64 = 16 * 1024 * 1024;
 
@@ -24,8 +26,13 @@ pub(super) struct Vocabulary {
     pub(super) repeated_token: Option<String>,
     pub(super) repeated_id: Option<u64>,
     pub(super) wrong_id: Option<String>,
-    merges: Vec<[u64; 3]>,
+    is_complete: bool,
+    /// Merges that came before the vocabulary.
+    kept_merges: Vec<[u64; 3]>,
     pub(super) merge_count: usize,
+    /// Merges of tokens that the vocabulary lacks, and those that only make such.
+    lacking_parts: usize,
+    lacking_whole: usize,
     pub(super) is_too_large: bool,
 }
 
@@ -67,15 +74,36 @@ impl Vocabulary {
             return Err(E::custom("too many merges"));
         }
         let whole = [first, second].concat();
-        self.merges.push([first, second, &whole].map(|part| self.hasher.hash_one(part)));
+        let merge = [first, second, &whole].map(|part| self.hasher.hash_one(part));
+        if self.is_complete {
+            self.judge_merge(merge);
+        } else if self.kept_merges.len() < MAX_KEPT_MERGES {
+            self.kept_merges.push(merge);
+        } else {
+            self.is_too_large = true;
+            return Err(E::custom("too many merges before the vocabulary"));
+        }
         Ok(())
     }
 
+    fn judge_merge(&mut self, [first, second, whole]: [u64; 3]) {
+        if !self.hashes.contains(&first) || !self.hashes.contains(&second) {
+            self.lacking_parts += 1;
+        } else if !self.hashes.contains(&whole) {
+            self.lacking_whole += 1;
+        }
+    }
+
+    fn complete(&mut self) {
+        self.is_complete = true;
+        for merge in std::mem::take(&mut self.kept_merges) {
+            self.judge_merge(merge);
+        }
+    }
+
     /// How many merges join or make tokens that the vocabulary lacks.
-    pub(super) fn missing_merges(&self, joins_plainly: bool) -> usize {
-        let parts = if joins_plainly { 3 } else { 2 };
-        let lacks = |merge: &&[u64; 3]| merge[..parts].iter().any(|part| !self.hashes.contains(part));
-        self.merges.iter().filter(lacks).count()
+    pub(super) const fn missing_merges(&self, joins_plainly: bool) -> usize {
+        if joins_plainly { self.lacking_parts + self.lacking_whole } else { self.lacking_parts }
     }
 }
 
@@ -101,6 +129,7 @@ impl<'de> Visitor<'de> for Tokens<'_> {
                 map.next_value::<serde_json::Number>().map_err(|_| A::Error::custom("a token without a number"))?;
             self.0.add(&token, id.as_u64())?;
         }
+        self.0.complete();
         Ok(())
     }
 
@@ -109,6 +138,7 @@ impl<'de> Visitor<'de> for Tokens<'_> {
             let id = self.0.count as u64;
             self.0.add(&token, Some(id))?;
         }
+        self.0.complete();
         Ok(())
     }
 }
