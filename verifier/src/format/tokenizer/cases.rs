@@ -60,9 +60,9 @@ fn with(pointer: &str, value: Value) -> Value {
 fn a_plain_tokenizer_passes_with_its_facts() {
     let found = scanned("tokenizer.json", &tokenizer().to_string());
     assert_eq!(found.verdict, InspectionVerdict::Ok, "{found:#?}");
-    assert_eq!(found.facts["vocabulary_size"], 5);
-    assert_eq!(found.facts["tokenizer_model"], "BPE");
-    assert_eq!(found.facts["special_tokens"], 2);
+    assert_eq!(found.tokenizer["vocabulary_size"], 5);
+    assert_eq!(found.tokenizer["model"], "BPE");
+    assert_eq!(found.tokenizer["special_tokens"], 2);
     let unigram = json!({ "added_tokens": [], "model": { "type": "Unigram", "unk_id": 0, "vocab": [["<unk>", 0.0], ["▁a", -1.5]] } });
     assert_eq!(judged(&unigram).0, InspectionVerdict::Ok);
 }
@@ -153,7 +153,7 @@ fn special_tokens_of_a_configuration_are_given_to_its_template() {
     });
     let found = scanned("tokenizer_config.json", &document.to_string());
     assert_eq!(found.verdict, InspectionVerdict::Ok, "{found:?}");
-    assert_eq!(found.facts["bos_token"], "<|begin|>");
+    assert_eq!(found.tokenizer["bos_token"], "<|begin|>");
     assert!(found.facts.contains_key("chat_template"));
 }
 
@@ -166,7 +166,7 @@ fn remote_code_of_a_tokenizer_is_suspicious() {
 #[test]
 fn vocabularies_of_their_own_are_read() {
     let found = scanned("vocab.json", r#"{"a": 0, "b": 1}"#);
-    assert_eq!((found.verdict, &found.facts["vocabulary_size"]), (InspectionVerdict::Ok, &json!(2)));
+    assert_eq!((found.verdict, &found.tokenizer["vocabulary_size"]), (InspectionVerdict::Ok, &json!(2)));
     assert_eq!(scanned("vocab.json", r#"{"a": 0, "a": 1}"#).verdict, InspectionVerdict::Malformed);
     assert_eq!(scanned("vocab.json", "{").verdict, InspectionVerdict::Malformed);
 }

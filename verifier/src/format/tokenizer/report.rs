@@ -277,11 +277,11 @@ fn holds_address(text: &str) -> bool {
 fn add_facts(document: &Document, found: &mut Found) {
     let mut add = |name: &str, value: Value| {
         if !value.is_null() {
-            found.facts.insert(name.to_owned(), value);
+            found.tokenizer.insert(name.to_owned(), value);
         }
     };
-    add("tokenizer_model", json!(document.model_type));
-    add("tokenizer_class", json!(document.tokenizer_class));
+    add("model", json!(document.model_type));
+    add("class", json!(document.tokenizer_class));
     if document.vocabulary.count > 0 {
         add("vocabulary_size", json!(document.vocabulary.count));
         add("merges", json!(document.vocabulary.merge_count));

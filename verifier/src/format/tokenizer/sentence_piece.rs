@@ -54,10 +54,10 @@ pub(crate) fn scan(content: &Content<'_>, found: &mut Found) {
     let reader = BufReader::with_capacity(64 * 1024, SourceReader::new(content.source));
     match read_model(reader, content.source.size()) {
         Ok(model) => {
-            found.facts.insert("tokenizer_model".to_owned(), json!("SentencePiece"));
-            found.facts.insert("vocabulary_size".to_owned(), json!(model.pieces));
+            found.tokenizer.insert("model".to_owned(), json!("SentencePiece"));
+            found.tokenizer.insert("vocabulary_size".to_owned(), json!(model.pieces));
             if let Some(name) = &model.normalizer {
-                found.facts.insert("normalizer".to_owned(), json!(shown(name)));
+                found.tokenizer.insert("normalizer".to_owned(), json!(shown(name)));
             }
             if let Some(piece) = model.broken_piece {
                 let detail = format!("The piece {piece} is no UTF-8 text.");
