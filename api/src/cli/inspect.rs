@@ -208,7 +208,8 @@ fn files(found: &Inspection) -> String {
     let rows: Vec<Vec<String>> = worst.iter().take(MOST_ROWS).map(|file| row(file)).collect();
     let mut text = table(&["FILE", "SIZE", "FORMAT", "VERDICT"], &rows);
     if worst.len() > MOST_ROWS {
-        text.push_str(&format!("and {} more; --json lists them all\n", plural(worst.len() - MOST_ROWS, "file")));
+        let more = plural(worst.len() - MOST_ROWS, "more file");
+        text.push_str(&["and ", &more, "; --json lists them all\n"].concat());
     }
     text
 }

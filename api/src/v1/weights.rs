@@ -3,7 +3,7 @@
 use actix_web::{HttpResponse, web};
 use registry_core::{Error, TensorQuery, TensorRow};
 use serde::{Deserialize, Serialize};
-use utoipa::{IntoParams, ToSchema};
+use utoipa::ToSchema;
 use verifier::evidence::WeightsAssessment;
 
 use super::wire::{Page, PageQuery};
@@ -12,7 +12,7 @@ use crate::server::access::Actor;
 use crate::server::problem::{Answer, Problem};
 
 /// Which tensors are wanted.
-#[derive(Debug, Deserialize, IntoParams)]
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct TensorParams {
     /// Part of the name, in any case.

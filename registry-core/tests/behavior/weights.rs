@@ -8,7 +8,7 @@ use crate::support::{World, on_both_databases};
 
 /// Values of a tensor that no other seed has.
 fn values(seed: u16) -> Vec<f32> {
-    (0..1024).map(|index| f32::from(seed) * 2048.0 + f32::from(index as u16)).collect()
+    (0..1024_u16).map(|index| f32::from(seed) * 2048.0 + f32::from(index)).collect()
 }
 
 fn tensor(name: &str, seed: u16) -> Tensor {
@@ -28,7 +28,7 @@ impl World {
     }
 
     async fn assessment(&self, of: &(ModelInfo, Revision)) -> WeightsAssessment {
-        self.registry.weights_assessment(&of.0, &of.1).await.unwrap().expect("the weights were read")
+        self.registry.weights_assessment(&of.0, &of.1).await.unwrap().unwrap()
     }
 
     async fn warnings(&self, model: &ModelInfo) -> Vec<String> {

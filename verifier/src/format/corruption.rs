@@ -49,7 +49,7 @@ fn replacements(sample: &[u8]) -> usize {
 /// In binary data one line feed of 256 follows a carriage return; after a transfer in text mode all do.
 fn has_text_line_ends(sample: &[u8]) -> bool {
     let is_binary = sample.contains(&0);
-    let ends = sample.iter().filter(|byte| **byte == b'\n').count();
     let pairs = sample.windows(2).filter(|window| *window == b"\r\n").count();
-    is_binary && ends >= LEAST_TRACES && ends == pairs
+    let has_single = sample.windows(2).any(|window| window[1] == b'\n' && window[0] != b'\r');
+    is_binary && pairs >= LEAST_TRACES && !has_single
 }

@@ -26,6 +26,9 @@ pub(crate) struct Packing<'t> {
     config: Option<&'t QuantizationConfig>,
 }
 
+/// What bitsandbytes keeps below the name of a weight.
+const BITS_AND_BYTES: [&str; 5] = ["absmax", "quant_map", "nested_absmax", "nested_quant_map", "quant_state"];
+
 /// What follows a packed tensor's name in the names of its auxiliary tensors.
 const AUXILIARY_OF_WEIGHT: [&str; 15] = [
     ".weight_scale_inv",
@@ -123,11 +126,10 @@ impl<'t> Packing<'t> {
                 }
             }
         }
-        const PARTS: [&str; 5] = ["absmax", "quant_map", "nested_absmax", "nested_quant_map", "quant_state"];
         let at = tensor.name.find(".weight.")? + ".weight".len();
         let (weight, rest) = tensor.name.split_at(at);
         let part = rest[1..].split('.').next()?;
-        (PARTS.contains(&part) && self.tensors.contains_key(weight)).then_some(Role::Auxiliary)
+        (BITS_AND_BYTES.contains(&part) && self.tensors.contains_key(weight)).then_some(Role::Auxiliary)
     }
 
     /// ModelOpt's NVFP4: bytes with two 4-bit floats each beside two levels of scales.

@@ -55,8 +55,9 @@ pub fn digest_tensors(
     read: &(dyn Fn(u64) + Sync),
 ) -> io::Result<Vec<Option<TensorDigest>>> {
     let plan = Plan::new(tensors, source.size());
-    let digests = plan.places.par_iter().map(|place| digest_place(source, *place, read)).collect::<io::Result<_>>()?;
-    Ok(plan.assign(digests))
+    let digests: Vec<TensorDigest> =
+        plan.places.par_iter().map(|place| digest_place(source, *place, read)).collect::<io::Result<_>>()?;
+    Ok(plan.assign(&digests))
 }
 
 fn digest_place(source: &dyn ReadAt, place: Place, read: &(dyn Fn(u64) + Sync)) -> io::Result<TensorDigest> {
@@ -161,7 +162,7 @@ impl Plan {
         Self { places, at }
     }
 
-    fn assign(self, digests: Vec<TensorDigest>) -> Vec<Option<TensorDigest>> {
+    fn assign(self, digests: &[TensorDigest]) -> Vec<Option<TensorDigest>> {
         self.at.into_iter().map(|at| digests.get(at?).cloned()).collect()
     }
 }

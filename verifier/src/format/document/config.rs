@@ -6,7 +6,10 @@ use super::quantization::QuantizationConfig;
 use super::{number, short_text};
 use crate::evidence::{CacheLayout, Finding, InspectionVerdict, Severity};
 use crate::format::found::{Found, shown};
+use crate::words::listed;
 
+/// Names of the longest context, in the order of how usual they are.
+const CONTEXT: [&str; 5] = ["max_position_embeddings", "n_positions", "n_ctx", "max_sequence_length", "seq_length"];
 /// Layers whose cache is counted; the deepest models have some 130.
 const MAX_LAYERS: u64 = 10_000;
 
@@ -28,8 +31,6 @@ impl Config {
         found.facts = facts(document);
         // A multimodal model nests the configuration of its language model.
         let text = document.get("text_config").and_then(Value::as_object).unwrap_or(document);
-        const CONTEXT: [&str; 5] =
-            ["max_position_embeddings", "n_positions", "n_ctx", "max_sequence_length", "seq_length"];
         Self {
             folder: path.rsplit_once('/').map(|(folder, _)| folder.to_owned()).unwrap_or_default(),
             architecture: short_text(document.get("model_type")),
@@ -109,27 +110,16 @@ pub(super) fn collect_texts(value: &Value, texts: &mut Vec<String>) {
 
 /// `owner/name--module.Class` names code of another repository, which can change at any time.
 pub(crate) fn remote_code(targets: &[String]) -> Finding {
-    let elsewhere = targets.iter().find_map(|target| Some(target.split_once("--")?.0));
-    match elsewhere {
-        Some(repository) => Finding::new(
-            "REMOTE_CODE",
-            Severity::High,
-            format!("Loading the model fetches and runs code of the repository `{}`.", shown(repository)),
-            "load the model without remote code, or review that code and copy it into this folder",
-        ),
-        None => {
-            let names: Vec<String> = targets.iter().take(4).map(|name| shown(name)).collect();
-            Finding::new(
-                "REMOTE_CODE",
-                Severity::Medium,
-                format!(
-                    "Loading the model with `transformers` asks for Python code from this folder ({}).",
-                    names.join(", ")
-                ),
-                "review the code, or use an architecture that the library has built in",
-            )
-        }
+    if let Some(repository) = targets.iter().find_map(|target| Some(target.split_once("--")?.0)) {
+        let detail = format!("Loading the model fetches and runs code of the repository `{}`.", shown(repository));
+        let remedy = "load the model without remote code, or review that code and copy it into this folder";
+        return Finding::new("REMOTE_CODE", Severity::High, detail, remedy);
     }
+    let names: Vec<String> = targets.iter().map(|name| shown(name)).collect();
+    let detail =
+        format!("Loading the model with `transformers` asks for Python code from this folder ({}).", listed(&names, 4));
+    let remedy = "review the code, or use an architecture that the library has built in";
+    Finding::new("REMOTE_CODE", Severity::Medium, detail, remedy)
 }
 
 fn facts(document: &Map<String, Value>) -> Map<String, Value> {
