@@ -338,6 +338,12 @@ mod tests {
             quantization: Some("Q4_1".into()),
             bits_per_weight: Some(5.8),
             context_length: Some(8192),
+            quantization_method: None,
+            precisions: Vec::new(),
+            weight_bytes: None,
+            cache: None,
+            tokenizers: Vec::new(),
+            chat_templates: Vec::new(),
             files: Vec::new(),
             findings: Vec::new(),
         }

@@ -101,7 +101,6 @@ pub(super) mod tests {
             license_assessment: None,
             license_conclusion: None,
             trust_assessment: None,
-            weights_assessment: None,
             policy_digest: "p".repeat(64),
             input_digest: "i".repeat(64),
             decided_at: "2026-01-01T00:00:00Z".into(),
