@@ -338,3 +338,16 @@ fn broken_archives_are_malformed() {
     assert_eq!(codes(&inspect_as("a.gz", b"\x1f\x8b\x08\0\0\0\0\0\0\0zzz")), ["ARCHIVE_CORRUPT"]);
     assert_eq!(codes(&inspect_as("a.7z", b"7z\xbc\xaf\x27\x1c\0\x04")), ["ARCHIVE_CORRUPT"]);
 }
+
+#[test]
+fn a_single_file_that_unpacks_without_end_is_a_bomb() {
+    let bomb = gzip(&vec![0; 64 << 20]);
+    assert!(bomb.len() < 100_000);
+    // Long enough that what is unpacked of it is no more than a part.
+    let long = [bomb.as_slice(); 8].concat();
+    for bytes in [bomb, long] {
+        let found = inspect_as("weights.gz", &bytes);
+        assert_eq!(found.verdict, InspectionVerdict::Dangerous, "{:?}", found.findings);
+        assert!(codes(&found).contains(&"ARCHIVE_BOMB"));
+    }
+}

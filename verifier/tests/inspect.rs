@@ -163,7 +163,8 @@ fn foreign_samples_of_other_formats_are_judged() {
     assert_eq!(codes(&verdict("keras/malicious_lambda.h5")), ["KERAS_LAMBDA"]);
     assert_eq!(codes(&verdict("keras/safe_model.h5")), [""; 0]);
     assert_eq!(codes(&verdict("safetensors/safe_model.safetensors")), [""; 0]);
-    assert!(codes(&verdict("safetensors/script_injection.safetensors")).contains(&"SCRIPT_IN_METADATA"));
+    let script = verdict("safetensors/script_injection.safetensors");
+    assert_eq!((script.verdict, codes(&script)), (InspectionVerdict::Dangerous, vec!["SCRIPT_IN_METADATA"]));
 }
 
 #[test]
@@ -176,4 +177,16 @@ fn tensors_of_one_dominant_type_name_the_quantization() {
     ));
     let inspection = inspect_bytes(&[("a.gguf", builder.build())]);
     assert_eq!(inspection.quantization.as_deref(), Some("MXFP4"));
+}
+
+#[test]
+fn a_program_under_the_name_of_data_is_dangerous() {
+    let program = b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0".to_vec();
+    for name in ["libfast.so", "libfast.so.1", "tool"] {
+        let found = inspect_bytes(&[(name, program.clone())]);
+        assert_eq!((found.verdict, codes(&found)), (InspectionVerdict::Suspicious, vec!["EXECUTABLE_FILE"]), "{name}");
+    }
+    let found = inspect_bytes(&[("pytorch_model.bin", program)]);
+    assert_eq!(found.verdict, InspectionVerdict::Dangerous);
+    assert!(codes(&found).contains(&"DISGUISED_EXECUTABLE"));
 }

@@ -1,59 +1,24 @@
 //! Damaged templates and tokenizers: every one is judged, without a panic and within 64 MiB.
 
-use std::alloc::{GlobalAlloc, Layout, System};
 use std::panic::{self, AssertUnwindSafe};
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::json;
 use verifier::evidence::InspectionVerdict;
 use verifier::format::{FileEntry, inspect};
+use weighhouse_tests::memory::{CountingAllocator, peak_of};
 use weighhouse_tests::random::Random;
 
 const MUTATIONS: usize = 1200;
 const MEMORY_LIMIT: usize = 64 * 1024 * 1024;
 
-/// Counts bytes in use and their peak.
-struct CountingAllocator;
-
-static IN_USE: AtomicUsize = AtomicUsize::new(0);
-static PEAK: AtomicUsize = AtomicUsize::new(0);
-
 #[global_allocator]
 static ALLOCATOR: CountingAllocator = CountingAllocator;
 
-fn grow(bytes: usize) {
-    let now = IN_USE.fetch_add(bytes, Ordering::Relaxed) + bytes;
-    PEAK.fetch_max(now, Ordering::Relaxed);
-}
-
-#[expect(unsafe_code, reason = "an allocator can be written in no other way")]
-// SAFETY: every call is passed on to the system's allocator unchanged.
-unsafe impl GlobalAlloc for CountingAllocator {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        grow(layout.size());
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        IN_USE.fetch_sub(layout.size(), Ordering::Relaxed);
-        unsafe { System.dealloc(pointer, layout) }
-    }
-
-    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        // The old block may live until the new one is filled.
-        grow(size);
-        let moved = unsafe { System.realloc(pointer, layout, size) };
-        IN_USE.fetch_sub(layout.size(), Ordering::Relaxed);
-        moved
-    }
-}
-
 fn judge(path: &str, bytes: &Vec<u8>) -> (Option<InspectionVerdict>, usize) {
-    let before = IN_USE.load(Ordering::Relaxed);
-    PEAK.store(before, Ordering::Relaxed);
     let entry = FileEntry { path, source: bytes };
-    let verdict = panic::catch_unwind(AssertUnwindSafe(|| inspect(&[entry]).verdict)).ok();
-    (verdict, PEAK.load(Ordering::Relaxed).saturating_sub(before))
+    let mut verdict = None;
+    let peak = peak_of(|| verdict = panic::catch_unwind(AssertUnwindSafe(|| inspect(&[entry]).verdict)).ok());
+    (verdict, peak)
 }
 
 const TEMPLATE: &str = "{%- macro show(m, mark='|') -%}{{ mark ~ m.role|upper ~ mark }}{%- endmacro -%}

@@ -231,7 +231,7 @@ fn operators_of_unknown_domains_deserve_a_look_unless_the_model_defines_them() {
 fn scripts_in_metadata_are_found() {
     let entry = Message::new().text(1, "note").text(2, "<script>alert(1)</script>");
     let inspection = judge(model(&Message::new()).message(14, &entry));
-    assert_judged(&inspection, InspectionVerdict::Suspicious, "SCRIPT_IN_METADATA");
+    assert_judged(&inspection, InspectionVerdict::Dangerous, "SCRIPT_IN_METADATA");
 }
 
 #[test]

@@ -144,7 +144,7 @@ const fn not_scanned(code: &'static str, hint: &'static str) -> Support {
 }
 
 fn by_magic(prefix: &[u8], size: u64) -> Option<FileKind> {
-    const MAGICS: [(&[u8], FileKind); 20] = [
+    const MAGICS: [(&[u8], FileKind); 19] = [
         (&gguf::MAGIC, FileKind::Gguf),
         (b"FUGG", FileKind::Gguf),
         (b"lmgg", FileKind::Ggml),
@@ -153,7 +153,6 @@ fn by_magic(prefix: &[u8], size: u64) -> Option<FileKind> {
         (b"\x89HDF\r\n\x1a\n", FileKind::Hdf5),
         (b"\x93NUMPY", FileKind::Numpy),
         (b"\x7fELF", FileKind::Executable),
-        (b"MZ", FileKind::Executable),
         (b"\xcf\xfa\xed\xfe", FileKind::Executable),
         (b"\xce\xfa\xed\xfe", FileKind::Executable),
         (b"\xca\xfe\xba\xbe", FileKind::Executable),
@@ -175,7 +174,9 @@ fn by_magic(prefix: &[u8], size: u64) -> Option<FileKind> {
 /// Magics that do not stand at the first byte, or need a look at the bytes behind them.
 fn by_inner_magic(prefix: &[u8]) -> Option<FileKind> {
     let at = |offset: usize, magic: &[u8]| prefix.get(offset..).is_some_and(|rest| rest.starts_with(magic));
-    if at(4, b"TFL3") {
+    if is_windows_program(prefix) {
+        Some(FileKind::Executable)
+    } else if at(4, b"TFL3") {
         Some(FileKind::TensorflowLite)
     } else if [512, 1024, 2048].iter().any(|user_block| at(*user_block, b"\x89HDF\r\n\x1a\n")) {
         Some(FileKind::Hdf5)
@@ -215,6 +216,13 @@ pub(super) fn is_zip_prefix(prefix: &[u8]) -> bool {
 fn by_instructions(path: &str, prefix: &[u8]) -> Option<FileKind> {
     let is_one = is_pickle(prefix) && (is_pickle_extension(path) || pickle::leads_somewhere(&prefix.to_vec()));
     is_one.then_some(FileKind::Pickle)
+}
+
+/// Two letters at the start are too few to tell: the header they begin points to the real mark.
+fn is_windows_program(prefix: &[u8]) -> bool {
+    let pointer = prefix.get(0x3c..0x40).and_then(|bytes| <[u8; 4]>::try_from(bytes).ok()).map(u32::from_le_bytes);
+    let mark = pointer.and_then(|at| prefix.get(usize::try_from(at).ok()?..));
+    prefix.starts_with(b"MZ") && mark.is_some_and(|mark| mark.starts_with(b"PE\0\0"))
 }
 
 /// Protocols 2 to 5 start with the PROTO opcode.
@@ -368,6 +376,18 @@ mod tests {
         assert_eq!(kind("model.safetensors", b"\x80\x04\x95"), FileKind::Pickle);
         assert_eq!(kind("weights.bin", b"GGUF\x03\0\0\0"), FileKind::Gguf);
         assert_eq!(kind("README.md", b"PK\x03\x04archive/data.pkl"), FileKind::Pickle);
+    }
+
+    #[test]
+    fn two_letters_do_not_make_a_program() {
+        let mut program = vec![0; 256];
+        program[..2].copy_from_slice(b"MZ");
+        program[0x3c] = 0x80;
+        program[0x80..0x84].copy_from_slice(b"PE\0\0");
+        assert_eq!(kind("a.dat", &program), FileKind::Executable);
+        program[0x80] = 0;
+        assert_ne!(kind("a.dat", &program), FileKind::Executable);
+        assert_eq!(kind("a.txt", b"MZ is short for a name."), FileKind::Text);
     }
 
     #[test]

@@ -74,19 +74,21 @@ pub(super) fn shorten(text: &str) -> String {
     }
 }
 
-/// Markup in metadata runs in a careless page.
+/// Markup in metadata runs in a careless page; nothing honest needs it there.
 pub(super) fn check_scripts(found: &mut Found) {
-    let holds_script = found.facts.values().filter_map(Json::as_str).any(|text| {
-        let lower = text.to_ascii_lowercase();
-        lower.contains("<script") || lower.contains("javascript:")
-    });
-    if holds_script {
-        let finding = Finding::new(
-            "SCRIPT_IN_METADATA",
-            Severity::Medium,
-            "The file's metadata holds a script for web pages.",
-            "write the file anew without that metadata",
-        );
-        found.add(InspectionVerdict::Suspicious, finding);
-    }
+    let texts = || found.facts.values().filter_map(Json::as_str).map(str::to_ascii_lowercase);
+    let verdict = if texts().any(|text| text.contains("<script")) {
+        InspectionVerdict::Dangerous
+    } else if texts().any(|text| text.contains("javascript:")) {
+        InspectionVerdict::Suspicious
+    } else {
+        return;
+    };
+    let finding = Finding::new(
+        "SCRIPT_IN_METADATA",
+        Severity::High,
+        "The file's metadata holds a script for web pages.",
+        "write the file anew without that metadata",
+    );
+    found.add(verdict, finding);
 }

@@ -3,7 +3,7 @@
 use std::io;
 
 use super::content::Content;
-use super::found::Found;
+use super::found::{Found, shown};
 use super::kind::{self, FileKind, PREFIX_BYTES, Support};
 use super::{
     archive, corruption, document, findings, gguf, hdf5, keras, numpy, onnx, pickle, safetensors, tensorflow, tokenizer,
@@ -34,7 +34,7 @@ pub(crate) fn scan(content: &Content<'_>, found: &mut Found) {
         }
         FileKind::SentencePiece => tokenizer::scan_sentence_piece(content, found),
         FileKind::LfsPointer => found.add(InspectionVerdict::Malformed, lfs_pointer()),
-        FileKind::Executable => found.add(InspectionVerdict::Suspicious, executable()),
+        FileKind::Executable => check_executable(content, found),
         FileKind::Unknown => found.add(InspectionVerdict::Unsupported, unknown()),
         FileKind::Text => check_program_text(content, found),
         kind => not_scanned(kind, found),
@@ -56,6 +56,25 @@ fn scan_json(content: &Content<'_>, found: &mut Found) {
         tokenizer::scan_json(content, found);
     }
     keras::scan(content, found);
+}
+
+/// A program is one under its own kind of name; under the name of data it is in disguise.
+fn check_executable(content: &Content<'_>, found: &mut Found) {
+    const PROGRAMS: [&str; 16] =
+        ["", "so", "exe", "dll", "dylib", "o", "a", "lib", "node", "pyd", "sys", "wasm", "class", "elf", "out", "com"];
+    let extension = kind::extension(content.path);
+    let is_numbered_library = kind::file_name(content.path).contains(".so.");
+    let remedy = "remove it; a model needs no programs to be loaded";
+    if PROGRAMS.contains(&extension.as_str()) || is_numbered_library {
+        let finding = Finding::new("EXECUTABLE_FILE", Severity::High, "The file is a program.", remedy);
+        found.add(InspectionVerdict::Suspicious, finding);
+    } else {
+        let detail = format!("The file is a program, and its name ends in .{}.", shown(&extension));
+        found.add(
+            InspectionVerdict::Dangerous,
+            Finding::new("DISGUISED_EXECUTABLE", Severity::Critical, detail, remedy),
+        );
+    }
 }
 
 /// What hides behind the content's own end. Readers that account for each byte of a sound file
@@ -167,15 +186,6 @@ fn lfs_pointer() -> Finding {
         Severity::High,
         "The file is a Git LFS pointer instead of the content it stands for.",
         "run `git lfs pull` before the push",
-    )
-}
-
-fn executable() -> Finding {
-    Finding::new(
-        "EXECUTABLE_FILE",
-        Severity::High,
-        "The file is a program.",
-        "remove it; a model needs no programs to be loaded",
     )
 }
 

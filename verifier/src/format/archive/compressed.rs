@@ -1,6 +1,7 @@
 //! Single compressed files: gzip, zlib, bzip2, xz, Zstandard and LZ4, as joblib and others write them.
 
 use std::io::{self, Read};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::member::{self, Packed};
 use super::{PUSH_MEMBERS, broken};
@@ -8,6 +9,7 @@ use crate::format::content::Content;
 use crate::format::findings;
 use crate::format::found::{Found, shown};
 use crate::format::section::Stream;
+use crate::read_at::ReadAt;
 
 /// Memory that a decoder may take for its dictionary or window: 16 MiB.
 const MAX_DICTIONARY_KIB: u32 = 16 * 1024;
@@ -69,12 +71,32 @@ pub(super) fn scan(compression: Compression, content: &Content<'_>, found: &mut 
         return;
     }
     let inner_name = inner_name(content.path);
-    let packed = Packed { name: inner_name, stored: content.source.size(), size: None };
+    let taken = AtomicU64::new(0);
+    let packed = Packed { name: inner_name, stored: content.source.size(), size: None, taken: Some(&taken) };
+    let counted = Counted { source: content.source, taken: &taken };
     let result = compression
-        .decoder(Stream::new(content.source))
+        .decoder(Stream::new(&counted))
         .and_then(|mut decoder| member::scan_packed(&packed, &mut decoder, content, found));
     if let Err(error) = result {
         failed(&error, found);
+    }
+}
+
+/// Counts the packed bytes that a decoder has asked for.
+struct Counted<'a> {
+    source: &'a dyn ReadAt,
+    taken: &'a AtomicU64,
+}
+
+impl ReadAt for Counted<'_> {
+    fn size(&self) -> u64 {
+        self.source.size()
+    }
+
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.source.read_at(offset, buffer)?;
+        self.taken.fetch_max(offset + read as u64, Ordering::Relaxed);
+        Ok(read)
     }
 }
 

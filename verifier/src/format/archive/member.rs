@@ -1,6 +1,7 @@
 //! Judges one member of an archive: recognized by its first bytes, unpacked no further than needed.
 
 use std::io::{self, Read};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::{dangerous, too_large};
 use crate::format::content::Content;
@@ -18,6 +19,8 @@ const LARGE_FILE_BYTES: u64 = 64 * 1024 * 1024;
 const MAX_RATIO: u64 = 1032;
 /// Bytes of one member per packed byte from which on what cannot be unpacked counts as a bomb.
 pub(super) const BOMB_RATIO: u64 = 100;
+/// The same for a beginning of 16 MiB and more, whatever follows it.
+const BEGINNING_RATIO: u64 = 200;
 
 /// Scans the member called `name`, whose bytes are `source`, and returns the weights it holds.
 pub(super) fn scan_stored(
@@ -59,6 +62,8 @@ pub(super) struct Packed<'a> {
     pub(super) stored: u64,
     /// Bytes when unpacked, where the archive says so.
     pub(super) size: Option<u64>,
+    /// Packed bytes that were taken so far, where it is counted.
+    pub(super) taken: Option<&'a AtomicU64>,
 }
 
 /// How far a member was unpacked.
@@ -140,7 +145,10 @@ fn measure(member: &Packed<'_>, stream: &mut dyn Read, content: &Content<'_>, fo
 }
 
 fn check_ratio(member: &Packed<'_>, unpacked: u64, found: &mut Found) {
-    if unpacked.max(member.size.unwrap_or(0)) / member.stored.max(1) >= BOMB_RATIO {
+    let is_bomb_on_the_whole = unpacked.max(member.size.unwrap_or(0)) / member.stored.max(1) >= BOMB_RATIO;
+    // Most of a bomb is not unpacked: what was seen of it has to tell.
+    let taken = member.taken.map(|taken| taken.load(Ordering::Relaxed).max(1));
+    if is_bomb_on_the_whole || taken.is_some_and(|taken| unpacked / taken >= BEGINNING_RATIO) {
         let detail = format!("`{}` unpacks to far more than it seems to hold.", shown(member.name));
         dangerous(found, "ARCHIVE_BOMB", detail);
     }

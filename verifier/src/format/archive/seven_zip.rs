@@ -63,7 +63,7 @@ fn scan_members(reader: &mut ArchiveReader<Stream<'_>>, content: &Content<'_>, f
             too_large(found, "bytes");
             return Ok(EntryDecision::Stop);
         }
-        let packed = Packed { name: &entry.name, stored: content.source.size(), size: Some(entry.size) };
+        let packed = Packed { name: &entry.name, stored: content.source.size(), size: Some(entry.size), taken: None };
         member::scan_packed(&packed, stream, content, found)?;
         Ok(EntryDecision::Continue)
     })

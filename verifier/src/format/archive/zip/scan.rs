@@ -202,7 +202,7 @@ impl Archive<'_> {
     }
 
     fn scan_packed(&self, entry: &Entry, stream: &mut dyn Read, found: &mut Found) -> Vec<Tensor> {
-        let packed = Packed { name: &entry.name, stored: entry.packed, size: Some(entry.size) };
+        let packed = Packed { name: &entry.name, stored: entry.packed, size: Some(entry.size), taken: None };
         match member::scan_packed(&packed, stream, self.content, found) {
             Ok((member::Extent::Whole { crc, bytes }, weights)) => {
                 check_content(entry, crc, bytes, found);
