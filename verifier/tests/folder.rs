@@ -74,23 +74,26 @@ fn a_tensor_that_an_index_gives_twice_is_refused() {
     assert_eq!(codes(&found), ["INDEX_DUPLICATE_KEY"]);
 }
 
-fn part(number: u64, count: u64, tensors: u64, name: &str) -> Vec<u8> {
-    let as_u16 = |number: u64| Value::U16(u16::try_from(number).unwrap());
+fn part(number: u16, count: u16, tensors: i32, name: &str) -> Vec<u8> {
     Gguf::minimal()
-        .metadata("split.no", as_u16(number))
-        .metadata("split.count", as_u16(count))
-        .metadata("split.tensors.count", Value::I32(i32::try_from(tensors).unwrap()))
+        .metadata("split.no", Value::U16(number))
+        .metadata("split.count", Value::U16(count))
+        .metadata("split.tensors.count", Value::I32(tensors))
         .tensor(GgufTensor::f32(name, &[8], &[1.0; 8]))
         .build()
 }
 
-fn tensors_of_part() -> u64 {
-    inspect_files(&[("a.gguf", part(0, 2, 0, "x"))]).files[0].tensor_count.unwrap()
+/// Tensors in each part.
+const PART: i32 = 2;
+
+#[test]
+fn each_part_of_these_tests_has_as_many_tensors_as_they_say() {
+    assert_eq!(inspect_files(&[("a.gguf", part(0, 2, 0, "x"))]).files[0].tensor_count, Some(2));
 }
 
 #[test]
 fn parts_of_a_split_model_must_be_complete_and_differ() {
-    let count = 2 * tensors_of_part();
+    let count = 2 * PART;
     let inspect_parts = |parts: &[Vec<u8>]| {
         let names: Vec<String> = (1..).take(parts.len()).map(|number| format!("m-{number:05}-of-00002.gguf")).collect();
         let files: Vec<(&str, Vec<u8>)> = names.iter().map(String::as_str).zip(parts.iter().cloned()).collect();
@@ -108,7 +111,7 @@ fn parts_of_a_split_model_must_be_complete_and_differ() {
 
 #[test]
 fn a_part_with_more_tensors_than_promised_is_found() {
-    let count = 2 * tensors_of_part();
+    let count = 2 * PART;
     let found = inspect_files(&[
         ("m-00001-of-00002.gguf", part(0, 2, count + 1, "x")),
         ("m-00002-of-00002.gguf", part(1, 2, count + 1, "y")),

@@ -136,8 +136,8 @@ impl Judge<'_> {
             self.report_code(exploration.forbidden.iter());
         }
         self.report_errors(exploration);
-        for gate in &exploration.gates {
-            self.report_gate(gate);
+        for (gate, roles) in by_words(&exploration.gates) {
+            self.report_gate(gate, &roles);
         }
         if exploration.rewrites_always {
             let detail = "does not give a user's words to the model as they are";
@@ -180,13 +180,14 @@ impl Judge<'_> {
         }
     }
 
-    fn report_gate(&mut self, gate: &Gate) {
+    fn report_gate(&mut self, gate: &Gate, roles: &[&'static str]) {
         let novelty = &gate.novelty;
         let is_grave = !novelty.lures.is_empty() || novelty.is_prose();
-        let sample = shown(&novelty.sample());
+        let sample = shown(novelty.sample());
         let (code, cause) = match &gate.cause {
-            Cause::Content { role, trigger } => {
-                ("TEMPLATE_CONTENT_GATED", format!("once the {role} writes \"{}\"", shown(trigger)))
+            Cause::Content { trigger, .. } => {
+                let whom = roles.join(" or the ");
+                ("TEMPLATE_CONTENT_GATED", format!("once the {whom} writes \"{}\"", shown(trigger)))
             }
             Cause::Property(constants) if constants.is_empty() => {
                 ("TEMPLATE_CONTENT_GATED", "depending on what messages say".to_owned())
@@ -198,7 +199,7 @@ impl Judge<'_> {
             Cause::Clock => ("TEMPLATE_DATE_GATED", "on some days only".to_owned()),
         };
         let detail = format!("says something else to the model {cause}: \"{sample}\"");
-        let of_user = matches!(&gate.cause, Cause::Content { role: "user" | "tool", .. });
+        let of_user = roles.iter().any(|role| ["user", "tool"].contains(role));
         let verdict = match (is_grave, gate.is_switch) {
             (true, false) => InspectionVerdict::Dangerous,
             (true, true) if of_user || !novelty.lures.is_empty() => InspectionVerdict::Dangerous,
@@ -213,6 +214,33 @@ impl Judge<'_> {
             self.add(verdict, code, &detail);
         }
     }
+}
+
+/// Gates that say the same at the same words are one, whoever writes these; what the reader's own
+/// words show is not said again in general.
+fn by_words(gates: &[Gate]) -> Vec<(&Gate, Vec<&'static str>)> {
+    let mut merged: Vec<(&Gate, Vec<&'static str>)> = Vec::new();
+    for gate in gates {
+        let Cause::Content { role, trigger } = &gate.cause else { continue };
+        let same = merged.iter_mut().find(|(first, _)| {
+            matches!(&first.cause, Cause::Content { trigger: other, .. } if other == trigger)
+                && first.novelty.sample() == gate.novelty.sample()
+                && first.is_switch == gate.is_switch
+        });
+        match same {
+            Some((_, roles)) => roles.push(role),
+            None => merged.push((gate, vec![*role])),
+        }
+    }
+    let general = gates.iter().filter(|gate| !matches!(gate.cause, Cause::Content { .. }));
+    for gate in general {
+        let is_shown =
+            |shown: &Gate| shown.novelty.sample() == gate.novelty.sample() && shown.is_switch == gate.is_switch;
+        if !matches!(gate.cause, Cause::Property(_)) || !merged.iter().any(|(first, _)| is_shown(first)) {
+            merged.push((gate, Vec::new()));
+        }
+    }
+    merged
 }
 
 /// Whether an error has a finding of its own.

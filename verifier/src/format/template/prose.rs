@@ -51,7 +51,8 @@ pub(super) struct Novelty {
     pub(super) words: BTreeSet<String>,
     pub(super) triples: usize,
     pub(super) lures: BTreeSet<String>,
-    pub(super) marks: BTreeSet<String>,
+    /// The passage that holds most of what is new, as it stands.
+    passage: String,
 }
 
 impl Novelty {
@@ -65,9 +66,8 @@ impl Novelty {
     }
 
     /// Some of what is new, for a finding.
-    pub(super) fn sample(&self) -> String {
-        let parts = self.lures.iter().chain(&self.words).chain(&self.marks).take(8);
-        parts.cloned().collect::<Vec<_>>().join(" ")
+    pub(super) fn sample(&self) -> &str {
+        self.passage.trim()
     }
 }
 
@@ -117,11 +117,18 @@ impl Speech {
     pub(super) fn beyond(&self, known: &[&Self]) -> Novelty {
         let counts = |word: &str| word.chars().count() >= 2 || word.chars().any(is_unspaced);
         let is_new = |word: &&String| counts(word) && !known.iter().any(|k| k.words.contains(*word));
+        let new_words: BTreeSet<String> = self.words.iter().filter(is_new).cloned().collect();
+        let newness = |passage: &&String| {
+            let new = words(passage).filter(|word| new_words.contains(word)).count();
+            // The same passage whatever the order of the set.
+            (new, lures(passage).len(), (*passage).clone())
+        };
+        let fresh = self.passages.iter().filter(|passage| !known.iter().any(|k| k.passages.contains(*passage)));
         Novelty {
-            words: self.words.iter().filter(is_new).cloned().collect(),
+            passage: fresh.max_by_key(newness).cloned().unwrap_or_default(),
+            words: new_words.clone(),
             triples: self.triples.iter().filter(|triple| !known.iter().any(|k| k.triples.contains(*triple))).count(),
             lures: self.lures.iter().filter(|lure| !known.iter().any(|k| k.lures.contains(*lure))).cloned().collect(),
-            marks: self.marks.iter().filter(|mark| !known.iter().any(|k| k.marks.contains(*mark))).cloned().collect(),
         }
     }
 
