@@ -186,8 +186,9 @@ impl Judge<'_> {
         let sample = shown(novelty.sample());
         let (code, cause) = match &gate.cause {
             Cause::Content { trigger, .. } => {
-                let whom = roles.join(" or the ");
-                ("TEMPLATE_CONTENT_GATED", format!("once the {whom} writes \"{}\"", shown(trigger)))
+                let whom =
+                    if roles.len() > 3 { "anybody".to_owned() } else { format!("the {}", roles.join(" or the ")) };
+                ("TEMPLATE_CONTENT_GATED", format!("once {whom} writes \"{}\"", shown(trigger)))
             }
             Cause::Property(constants) if constants.is_empty() => {
                 ("TEMPLATE_CONTENT_GATED", "depending on what messages say".to_owned())
