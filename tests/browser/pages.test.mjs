@@ -159,6 +159,48 @@ describe('a model', () => {
     await page.screenshot({ path: `${screenshots}broken.png`, fullPage: true });
   });
 
+  test('shows what it is made of: files, precisions, memory, tokenizer, template and tensors', async () => {
+    const page = await open('/models/acme/tiny');
+    await page.getByRole('link', { name: 'Files and tensors' }).click();
+    // A worker lists the tensors after the inspection, and a page is what it is when it is asked for.
+    for (let attempt = 0; attempt < 100 && (await page.locator('#tensors table').count()) === 0; attempt += 1) {
+      await page.waitForTimeout(100);
+      await page.reload();
+    }
+    const text = await page.locator('main').innerText();
+    for (const expected of [/Parameters by precision/, /Memory\s+about/, /vocabulary size/, /default in .*\.gguf/, /Weights digest/]) {
+      assert.match(text, expected);
+    }
+    await page.locator('details summary').first().click();
+    assert.match(await page.locator('details pre').first().innerText(), /messages/);
+    await page.getByLabel('Name contains').fill('attn_q');
+    await page.getByRole('button', { name: 'Search' }).click();
+    const names = await page.locator('#tensors tbody th').allInnerTexts();
+    assert.ok(names.length > 0 && names.every((name) => name.includes('attn_q')), names.join(', '));
+    await page.getByLabel('Estimate memory for a context of').fill('100000');
+    await page.getByRole('button', { name: 'Estimate' }).click();
+    assert.match(await page.locator('#precision').innerText(), /for 100,000 tokens/);
+    await page.screenshot({ path: `${screenshots}files.png`, fullPage: true });
+    const listed = await page.request.get(`${server.url}/v1/models/acme/tiny/revisions/main/tensors?search=ATTN_Q&limit=1`);
+    const [tensor] = (await listed.json()).items;
+    assert.match(tensor.sha256, /^[0-9a-f]{64}$/);
+    assert.equal(tensor.shape.length, 2);
+  });
+
+  test('names what its files share with another model that nobody declared', async () => {
+    const page = await open('/models/acme/signed/files');
+    for (let attempt = 0; attempt < 100 && !/acme\/tiny/.test(await page.locator('#tensors').innerText()); attempt += 1) {
+      await page.waitForTimeout(100);
+      await page.reload();
+    }
+    const text = await page.locator('#tensors').innerText();
+    assert.match(text, /UNDECLARED_BASE/);
+    assert.match(text, /all weights/);
+    const weights = await page.request.get(`${server.url}/v1/models/acme/signed/revisions/main/weights`);
+    assert.equal((await weights.json()).shared[0].model, 'acme/tiny');
+    await page.screenshot({ path: `${screenshots}shared.png`, fullPage: true });
+  });
+
   test('that is still being judged says so, allows nothing and looks again by itself', async () => {
     const waiting = await startServer({ WEIGHHOUSE_WORKER__ENABLED: 'false' });
     try {
@@ -218,7 +260,7 @@ describe('signing in', () => {
 });
 
 describe('every page', () => {
-  const paths = ['/models', '/models/acme/tiny', '/models/acme/signed', '/models/acme/broken', '/sign-in', '/models/acme/none',
+  const paths = ['/models', '/models/acme/tiny', '/models/acme/tiny/files', '/models/acme/signed/files', '/models/acme/signed', '/models/acme/broken', '/sign-in', '/models/acme/none',
     '/licenses', '/licenses/LicenseRef-llama3.1', '/reports'];
 
   for (const colorScheme of ['light', 'dark']) {

@@ -497,6 +497,42 @@ fn offline_verbs_judge_without_a_server() {
 }
 
 #[test]
+fn inspection_lists_digests_and_estimates_what_it_is_asked_for() {
+    let folder = tiny_model();
+    let path = folder.path().to_str().unwrap().to_owned();
+    let inspect =
+        |more: &[&str]| document(&server::run([&["inspect", path.as_str(), "--json"], more].concat()).unwrap());
+    let plain = inspect(&[]);
+    assert!(plain["tensors"].is_null() && plain["weights_digest"].is_null());
+    assert_eq!(plain["memory"]["weights"], plain["weight_bytes"]);
+    let longer = inspect(&["--context", "100000"]);
+    assert!(longer["memory"]["total"].as_u64() > plain["memory"]["total"].as_u64());
+    let found = inspect(&["--digests", "--tensors", "ATTN_Q"]);
+    assert_eq!(found["weights_digest"].as_str().unwrap().len(), 64);
+    let tensors = found["tensors"].as_array().unwrap();
+    assert!(!tensors.is_empty());
+    for tensor in tensors {
+        assert!(tensor["name"].as_str().unwrap().contains("attn_q"));
+        assert_eq!(tensor["sha256"].as_str().unwrap().len(), 64);
+    }
+    exits(2, &server::run(["inspect", &path, "--context", "0"]).unwrap());
+}
+
+#[test]
+fn inspection_follows_the_links_of_a_download_cache() {
+    let folder = tiny_model();
+    let cache = Folder::new().unwrap();
+    for entry in fs_err::read_dir(folder.path()).unwrap() {
+        let entry = entry.unwrap();
+        if entry.file_type().unwrap().is_file() {
+            std::os::unix::fs::symlink(entry.path(), cache.path().join(entry.file_name())).unwrap();
+        }
+    }
+    let found = document(&server::run(["inspect", cache.path().to_str().unwrap(), "--json"]).unwrap());
+    assert_eq!((&found["verdict"], &found["format"]), (&json!("ok"), &json!("gguf")));
+}
+
+#[test]
 fn probe_that_reaches_a_limit_comes_to_no_conclusion() {
     let folder = tiny_model();
     let words = ["probe", folder.path().to_str().unwrap(), "--memory-limit", "1MiB", "--json"];

@@ -300,7 +300,7 @@ pub struct InspectedFile {
     pub path: String,
     /// Length in bytes.
     pub size: u64,
-    /// `gguf`, `safetensors`, `json`, `text`, `license`, `model_card`, `signature`, `unknown`, …
+    /// `gguf`, `safetensors`, `pickle`, `json`, `text`, `license`, `model_card`, `media`, `unknown`, …
     pub format: String,
     pub verdict: InspectionVerdict,
     /// Whether the file holds model parameters.

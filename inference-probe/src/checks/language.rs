@@ -6,6 +6,7 @@ use verifier::format::gguf::{Header, Value};
 use super::{Passed, Stop};
 use crate::chat_template::{ChatTemplate, Message, TemplateError};
 use crate::tokenizer::{self, Tokenizer, TokenizerError};
+use verifier::format::template::TemplateError as Cause;
 
 const QUESTION: &str = "Name the planets of the solar system.";
 /// What a model without a chat template is asked to continue.
@@ -132,9 +133,13 @@ fn prompt(header: &Header, tokenizer: &Tokenizer) -> (Option<String>, Vec<Findin
 fn template_finding(error: &TemplateError) -> Finding {
     let distrust = "Do not use the file's own template: pass a known one to the inference server.";
     let (code, severity, remedy) = match error {
-        TemplateError::Syntax(_) | TemplateError::Render(_) => ("CHAT_TEMPLATE_FAILS", Severity::Medium, distrust),
-        TemplateError::Runaway | TemplateError::TooLong(_) => ("CHAT_TEMPLATE_RUNAWAY", Severity::High, distrust),
-        TemplateError::Unsupported(_) => {
+        TemplateError::Fails(Cause::Syntax(_) | Cause::Runtime(_) | Cause::Refused(_) | Cause::Forbidden(_)) => {
+            ("CHAT_TEMPLATE_FAILS", Severity::Medium, distrust)
+        }
+        TemplateError::Fails(Cause::Exhausted(_)) | TemplateError::TooLong(_) => {
+            ("CHAT_TEMPLATE_RUNAWAY", Severity::High, distrust)
+        }
+        TemplateError::Fails(Cause::Unsupported(_)) => {
             ("CHAT_TEMPLATE_UNSUPPORTED", Severity::Low, "Try the template with the inference server that will use it.")
         }
     };

@@ -9,8 +9,14 @@ use crate::read_at::ReadAt;
 const MAX_DEPTH: u8 = 4;
 /// Members looked at in one file, over all depths.
 const MAX_MEMBERS: u64 = 100_000;
+/// Files below this size are to be judged at once.
+const SMALL_FILE_BYTES: u64 = 1024 * 1024;
 /// Bytes unpacked from one file, over all members and depths.
 const MAX_UNPACKED_BYTES: u64 = 256 * 1024 * 1024;
+const MAX_UNPACKED_OF_SMALL: u64 = 24 * 1024 * 1024;
+/// Instructions of pickles followed in one file, over all members and depths.
+const MAX_INSTRUCTIONS: u64 = 80_000_000;
+const MAX_INSTRUCTIONS_OF_SMALL: u64 = 2_000_000;
 
 /// What is being read.
 #[derive(Clone, Copy)]
@@ -36,11 +42,23 @@ impl Content<'_> {
 pub(crate) struct Allowance {
     members: Cell<u64>,
     unpacked_bytes: Cell<u64>,
+    /// Instructions of pickles.
+    instructions: Cell<u64>,
 }
 
 impl Allowance {
-    pub(crate) const fn new() -> Self {
-        Self { members: Cell::new(MAX_MEMBERS), unpacked_bytes: Cell::new(MAX_UNPACKED_BYTES) }
+    /// For a file of `size` bytes: a small file must not take long, whatever it unpacks to.
+    pub(crate) const fn new(size: u64) -> Self {
+        let (bytes, instructions) = if size < SMALL_FILE_BYTES {
+            (MAX_UNPACKED_OF_SMALL, MAX_INSTRUCTIONS_OF_SMALL)
+        } else {
+            (MAX_UNPACKED_BYTES, MAX_INSTRUCTIONS)
+        };
+        Self {
+            members: Cell::new(MAX_MEMBERS),
+            unpacked_bytes: Cell::new(bytes),
+            instructions: Cell::new(instructions),
+        }
     }
 
     /// Pays for `count` members; false where the allowance does not hold that many.
@@ -51,6 +69,15 @@ impl Allowance {
     /// Pays for `bytes` of unpacked content; false where the allowance does not hold that many.
     pub(crate) fn take_bytes(&self, bytes: u64) -> bool {
         take(&self.unpacked_bytes, bytes)
+    }
+
+    pub(crate) const fn instructions_left(&self) -> u64 {
+        self.instructions.get()
+    }
+
+    /// Says how many instructions are left after some were followed.
+    pub(crate) fn leave_instructions(&self, left: u64) {
+        self.instructions.set(left.min(self.instructions.get()));
     }
 }
 

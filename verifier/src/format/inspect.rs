@@ -116,7 +116,7 @@ impl Observation {
         let mut found = Found::new();
         let kind = match scan::recognize(entry.path, entry.source) {
             Ok(kind) => {
-                let allowance = Allowance::new();
+                let allowance = Allowance::new(entry.source.size());
                 let content = Content { path: entry.path, kind, source: entry.source, allowance: &allowance, depth: 0 };
                 scan::scan(&content, &mut found);
                 kind

@@ -33,6 +33,12 @@ pub enum FileKind {
     Executable,
     SentencePiece,
     Image,
+    /// Sound and moving pictures.
+    Media,
+    /// Pages to read, such as PDF.
+    Document,
+    /// Rows of data, such as Parquet.
+    Table,
     LfsPointer,
     Signature,
     ModelCard,
@@ -83,6 +89,9 @@ impl FileKind {
             Self::Executable => "executable",
             Self::SentencePiece => "sentencepiece",
             Self::Image => "image",
+            Self::Media => "media",
+            Self::Document => "document",
+            Self::Table => "table",
             Self::LfsPointer => "lfs_pointer",
             Self::Signature => "signature",
             Self::ModelCard => "model_card",
@@ -127,6 +136,9 @@ impl FileKind {
             | Self::Executable
             | Self::SentencePiece
             | Self::Image
+            | Self::Media
+            | Self::Document
+            | Self::Table
             | Self::LfsPointer
             | Self::Signature
             | Self::ModelCard
@@ -144,7 +156,7 @@ const fn not_scanned(code: &'static str, hint: &'static str) -> Support {
 }
 
 fn by_magic(prefix: &[u8], size: u64) -> Option<FileKind> {
-    const MAGICS: [(&[u8], FileKind); 19] = [
+    const MAGICS: [(&[u8], FileKind); 27] = [
         (&gguf::MAGIC, FileKind::Gguf),
         (b"FUGG", FileKind::Gguf),
         (b"lmgg", FileKind::Ggml),
@@ -161,6 +173,14 @@ fn by_magic(prefix: &[u8], size: u64) -> Option<FileKind> {
         (b"\x89PNG\r\n\x1a\n", FileKind::Image),
         (b"\xff\xd8\xff", FileKind::Image),
         (b"GIF8", FileKind::Image),
+        (b"ID3\x03\0", FileKind::Media),
+        (b"ID3\x04\0", FileKind::Media),
+        (b"OggS\0", FileKind::Media),
+        (b"fLaC\0\0\0\x22", FileKind::Media),
+        (b"\x1a\x45\xdf\xa3", FileKind::Media),
+        (b"%PDF-", FileKind::Document),
+        (b"PAR1", FileKind::Table),
+        (b"ARROW1\0\0", FileKind::Table),
         (b"version https://git-lfs.github.com/spec/", FileKind::LfsPointer),
         (b"version https://hawser.github.com/spec/", FileKind::LfsPointer),
         (b"\x80\x02\x8a\x0al\xfc\x9cF\xf9", FileKind::Pickle),
@@ -184,6 +204,8 @@ fn by_inner_magic(prefix: &[u8]) -> Option<FileKind> {
         Some(FileKind::Archive)
     } else if at(0, b"RIFF") && at(8, b"WEBP") {
         Some(FileKind::Image)
+    } else if (at(0, b"RIFF") && (at(8, b"WAVE") || at(8, b"AVI "))) || at(4, b"ftyp") {
+        Some(FileKind::Media)
     } else if is_binary_pickle(prefix) {
         Some(FileKind::Pickle)
     } else if is_sentence_piece(prefix) {
@@ -376,6 +398,14 @@ mod tests {
         assert_eq!(kind("model.safetensors", b"\x80\x04\x95"), FileKind::Pickle);
         assert_eq!(kind("weights.bin", b"GGUF\x03\0\0\0"), FileKind::Gguf);
         assert_eq!(kind("README.md", b"PK\x03\x04archive/data.pkl"), FileKind::Pickle);
+    }
+
+    #[test]
+    fn what_people_read_and_hear_beside_a_model_is_known() {
+        assert_eq!(kind("paper.pdf", b"%PDF-1.7\n"), FileKind::Document);
+        assert_eq!(kind("demo.wav", b"RIFF\x24\0\0\0WAVEfmt "), FileKind::Media);
+        assert_eq!(kind("demo.mp4", b"\0\0\0\x20ftypisom"), FileKind::Media);
+        assert_eq!(kind("train.parquet", b"PAR1\x15\x04"), FileKind::Table);
     }
 
     #[test]

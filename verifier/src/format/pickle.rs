@@ -38,6 +38,8 @@ use crate::read_at::ReadAt;
 pub(super) const TORCH_MAGIC: &[u8] = b"\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19";
 /// Pickles that PyTorch's old format consists of: magic, version, system, object, storage keys.
 const LEGACY_STREAMS: usize = 5;
+/// Instructions followed to tell whether content without a mark is a pickle at all.
+const MAX_RECOGNIZED: u64 = 1_000_000;
 /// Constants looked into for further pickles.
 const MAX_SUSPECTS: usize = 4096;
 
@@ -46,7 +48,7 @@ pub(super) fn scan(content: &Content<'_>, found: &mut Found) {
     if kind::is_zip(content.source) {
         archive::scan_zip(content, found);
     } else {
-        let outcome = follow(content.source, false);
+        let outcome = follow_paid(content, false);
         report(&outcome, content, found);
     }
 }
@@ -56,14 +58,14 @@ pub(super) fn scan(content: &Content<'_>, found: &mut Found) {
 pub(super) fn leads_somewhere(source: &dyn ReadAt) -> bool {
     let mut prefix = [0; 64];
     let length = source.read_at(0, &mut prefix).unwrap_or(0);
-    let outcome = follow(source, false);
+    let outcome = follow(source, false, MAX_RECOGNIZED);
     let imports = &outcome.machine.imports;
     imports.is_armed() || (outcome.is_whole() && (!imports.is_empty() || kind::is_pickle(&prefix[..length])))
 }
 
 /// Whether the part of the content that can be read is a pickle that goes on behind it.
 pub(super) fn goes_on(source: &dyn ReadAt) -> bool {
-    matches!(follow(source, false).error, Some(PickleError::Read(_)))
+    matches!(follow(source, false, MAX_RECOGNIZED).error, Some(PickleError::Read(_)))
 }
 
 /// Follows the `data.pkl` of a PyTorch archive, whose tensors lie at `places`, and says which
@@ -74,7 +76,7 @@ pub(super) fn scan_torch_member(
     places: &dyn Fn(&str) -> Option<Place>,
     found: &mut Found,
 ) -> HashMap<String, u64> {
-    let outcome = follow(content.source, is_torch_script);
+    let outcome = follow_paid(content, is_torch_script);
     report_findings(&outcome, content, found);
     if let Some(root) = outcome.roots.first() {
         torch::read(&outcome.machine, root, places).report(found);
@@ -101,10 +103,18 @@ impl Outcome {
     }
 }
 
-fn follow(source: &dyn ReadAt, allows_torch_script: bool) -> Outcome {
+/// Follows the content at the cost of the file it is in: an archive may hold hundreds of pickles.
+fn follow_paid(content: &Content<'_>, allows_torch_script: bool) -> Outcome {
+    let allowed = content.allowance.instructions_left();
+    let outcome = follow(content.source, allows_torch_script, allowed);
+    content.allowance.leave_instructions(outcome.machine.instructions_left());
+    outcome
+}
+
+fn follow(source: &dyn ReadAt, allows_torch_script: bool, instructions: u64) -> Outcome {
     let mut reader = Reader::new(source);
     let mut outcome = Outcome {
-        machine: Machine::new(allows_torch_script),
+        machine: Machine::new(allows_torch_script, instructions),
         roots: Vec::new(),
         error: None,
         trailing: None,

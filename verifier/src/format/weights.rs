@@ -42,7 +42,7 @@ pub fn tensors(entry: &FileEntry<'_>) -> io::Result<Vec<Tensor>> {
         return Ok(Vec::new());
     }
     let mut found = Found::new();
-    let allowance = Allowance::new();
+    let allowance = Allowance::new(entry.source.size());
     scan::scan(&Content { path: entry.path, kind, source: entry.source, allowance: &allowance, depth: 0 }, &mut found);
     Ok(found.weights.map(|weights| weights.tensors).unwrap_or_default())
 }

@@ -104,7 +104,7 @@ pub(super) fn scan_packed(
 /// Whether a look at more than the first bytes can change the judgement.
 fn needs_more(kind: FileKind, beginning: &Beginning) -> bool {
     match kind {
-        FileKind::Executable | FileKind::Image | FileKind::SentencePiece => false,
+        FileKind::Executable | FileKind::Image | FileKind::Media | FileKind::SentencePiece => false,
         FileKind::Unknown => pickle::goes_on(beginning),
         FileKind::Numpy => numpy::may_hold_objects(&beginning.bytes),
         _ => true,

@@ -53,7 +53,8 @@ enum Step {
 }
 
 impl Machine {
-    pub(super) fn new(allows_torch_script: bool) -> Self {
+    /// A machine that follows at most `instructions`.
+    pub(super) fn new(allows_torch_script: bool, instructions: u64) -> Self {
         Self {
             imports: Imports::new(allows_torch_script),
             nodes: Nodes::default(),
@@ -63,8 +64,13 @@ impl Machine {
             marks: Vec::new(),
             memo: Vec::new(),
             sparse_memo: HashMap::new(),
-            instructions_left: MAX_INSTRUCTIONS,
+            instructions_left: instructions.min(MAX_INSTRUCTIONS),
         }
+    }
+
+    /// Instructions that are left of those it may follow.
+    pub(super) const fn instructions_left(&self) -> u64 {
+        self.instructions_left
     }
 
     /// Follows one pickle from the reader's position to its `STOP` and returns what it made.

@@ -6,7 +6,7 @@ use base64::Engine;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 
 use super::machine::Constant;
-use super::{follow, report};
+use super::{follow_paid, report};
 use crate::evidence::InspectionVerdict;
 use crate::format::content::Content;
 use crate::format::found::Found;
@@ -113,7 +113,7 @@ fn look_into(name: &str, source: &dyn ReadAt, content: &Content<'_>, found: &mut
 /// A constant counts as a pickle where it is one from start to end and imports something, or where
 /// it breaks off only after a dangerous call: any text may begin like a pickle.
 fn look_into_pickle(inner: &Content<'_>, found: &mut Found) {
-    let outcome = follow(inner.source, false);
+    let outcome = follow_paid(inner, false);
     if (outcome.is_whole() && !outcome.machine.imports.is_empty()) || outcome.machine.imports.is_armed() {
         report(&outcome, inner, found);
     }

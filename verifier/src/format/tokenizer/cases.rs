@@ -11,7 +11,7 @@ use crate::evidence::{Finding, InspectionVerdict};
 fn scanned(path: &str, text: &str) -> Found {
     let mut found = Found::new();
     let bytes = text.as_bytes().to_vec();
-    let allowance = Allowance::new();
+    let allowance = Allowance::new(1);
     let content = Content { path, kind: FileKind::Json, source: &bytes, allowance: &allowance, depth: 0 };
     scan_json(&content, &mut found);
     found
