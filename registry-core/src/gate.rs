@@ -295,7 +295,8 @@ impl Registry {
             license_conclusion: judged.standing.conclusion,
             license_assessment: Some(judged.assessment),
             trust_assessment: trusted,
-            weights_assessment: known.weights.clone(),
+            // What says nothing must not make a new question of one that was answered before.
+            weights_assessment: known.weights.clone().filter(|found| !found.shared.is_empty()),
             waivers: Vec::new(),
             advisories: Vec::new(),
         };

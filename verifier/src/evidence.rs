@@ -306,7 +306,7 @@ pub struct InspectedFile {
     /// Whether the file holds model parameters.
     pub weights: bool,
     /// Whether the numbers of the whole model include this file; alternatives are not added up.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub counted: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parameters: Option<u64>,

@@ -3,6 +3,7 @@
 use verifier::evidence::{Inspection, InspectionVerdict};
 use verifier::format::{FileEntry, inspect};
 use weighhouse_tests::gguf::{Builder as Gguf, Tensor as GgufTensor, TinyLlama, Value};
+use weighhouse_tests::protobuf::Message;
 use weighhouse_tests::safetensors::{Builder, Tensor};
 
 fn inspect_files(files: &[(&str, Vec<u8>)]) -> Inspection {
@@ -231,4 +232,17 @@ fn program_text_is_named_and_code_that_loaders_run_is_suspicious() {
 fn a_configuration_with_two_meanings_is_malformed() {
     let found = inspect_files(&[("config.json", br#"{"license":"mit","license":"other"}"#.to_vec())]);
     assert_eq!((found.verdict, codes(&found)), (InspectionVerdict::Malformed, vec!["CONFIG_DUPLICATE_KEY"]));
+}
+
+#[test]
+fn external_data_of_an_onnx_model_must_be_beside_it() {
+    let location = Message::new().text(1, "location").text(2, "weights.bin");
+    let tensor = Message::new().number(1, 4).number(2, 1).text(8, "w").number(14, 1).message(13, &location);
+    let graph = Message::new().message(1, &Message::new().text(4, "Relu")).message(5, &tensor);
+    let model = Message::new().number(1, 8).text(2, "pytorch").message(7, &graph).build();
+    let card = ("README.md", b"# Model".to_vec());
+    let found = inspect_files(&[("m/model.onnx", model.clone()), card.clone()]);
+    assert_eq!((found.verdict, codes(&found)), (InspectionVerdict::Malformed, vec!["EXTERNAL_DATA_MISSING"]));
+    let found = inspect_files(&[("m/model.onnx", model), card, ("m/weights.bin", vec![0; 16])]);
+    assert!(!codes(&found).contains(&"EXTERNAL_DATA_MISSING"), "{:?}", found.findings);
 }

@@ -10,8 +10,8 @@ on_both_databases! {
     async fn a_push_runs_through_every_stage_to_a_decision(world: World) {
         let model = world.model("acme/tiny").await;
         let revision = world.push(&model, &[("w.gguf", &tiny_model())]).await.revision;
-        // inspect, license, provenance, probe, decide
-        assert_eq!(world.run_jobs(ProbeVerdict::Passed).await, 5);
+        // inspect, license, provenance, probe, weights, decide
+        assert_eq!(world.run_jobs(ProbeVerdict::Passed).await, 6);
         let stages = world.registry.stages(&revision).await.unwrap();
         assert!(stages.iter().all(|view| view.state == StageState::Done && view.evidence.is_some()));
         assert!(world.decision(&model, "development").await.unwrap().allowed);

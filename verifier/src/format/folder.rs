@@ -3,6 +3,8 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
+use serde_json::Value;
+
 use super::document::{Adapter, Document, Index, NameDigest, Pipeline};
 use super::found::shown;
 use super::inspect::{ModelPart, Observation};
@@ -20,6 +22,9 @@ pub(super) fn check(observations: &mut [Observation]) {
         if let Some(Document::Index(index)) = &observations[position].document {
             check_index(observations, position, index, &mut findings);
         }
+    }
+    for (position, observation) in observations.iter().enumerate() {
+        check_external_data(observations, position, observation, &mut findings);
     }
     check_splits(observations, &mut findings);
     check_adapters(observations, &mut findings);
@@ -57,6 +62,29 @@ fn check_index(observations: &[Observation], position: usize, index: &Index, fin
             InspectionVerdict::Malformed,
             Finding::new("INDEX_FILE_MISSING", Severity::High, detail, OBTAIN_ALL),
         ));
+    }
+}
+
+/// The files that an ONNX model keeps its tensors in must be beside it.
+fn check_external_data(
+    observations: &[Observation],
+    position: usize,
+    observation: &Observation,
+    findings: &mut Vec<Found>,
+) {
+    let Some(named) = observation.file.metadata.get("external_data").and_then(Value::as_array) else { return };
+    let folder = folder_of(&observation.file.path);
+    let is_here = |name: &str| {
+        let name = name.strip_prefix("./").unwrap_or(name);
+        let path = if folder.is_empty() { name.to_owned() } else { format!("{folder}/{name}") };
+        observations.iter().any(|seen| seen.file.path == path)
+    };
+    let missing: Vec<String> =
+        named.iter().filter_map(Value::as_str).filter(|name| !is_here(name)).map(shown).collect();
+    if observations.len() > 1 && !missing.is_empty() {
+        let detail = format!("Files that the model keeps its tensors in are missing: {}.", listed(&missing, 5));
+        let finding = Finding::new("EXTERNAL_DATA_MISSING", Severity::High, detail, OBTAIN_ALL);
+        findings.push((position, InspectionVerdict::Malformed, finding));
     }
 }
 

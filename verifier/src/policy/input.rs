@@ -98,7 +98,8 @@ pub struct PolicyInput {
     /// not been judged, and in documents of releases that knew no trust policy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trust_assessment: Option<TrustAssessment>,
-    /// What the weights say beside those of other models; none until they were read.
+    /// What the weights say beside those of other models; absent until they were read, and where no
+    /// other model shares any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub weights_assessment: Option<WeightsAssessment>,
     pub waivers: Vec<Waiver>,
