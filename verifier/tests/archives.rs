@@ -1,10 +1,12 @@
 //! What inspection says of archives: what hides in them, and what unpacking them would do.
 
+mod packed;
+
 use std::io::Write;
 
-use bzip2::write::BzEncoder;
 use flate2::Compression;
-use flate2::write::{DeflateEncoder, GzEncoder, ZlibEncoder};
+use flate2::write::ZlibEncoder;
+use packed::{bzip2, deflate, gzip, lz4};
 use ruzstd::encoding::CompressionLevel;
 use verifier::evidence::{Inspection, InspectionVerdict};
 use verifier::format::{FileEntry, inspect};
@@ -27,26 +29,6 @@ fn zip_codes(zip: &Zip) -> Vec<String> {
 
 fn malicious() -> Vec<u8> {
     Pickle::call("os", "system", "id")
-}
-
-fn deflate(bytes: &[u8]) -> Vec<u8> {
-    let mut encoder = DeflateEncoder::new(Vec::new(), Compression::best());
-    encoder.write_all(bytes).and_then(|()| encoder.finish()).unwrap_or_default()
-}
-
-fn gzip(bytes: &[u8]) -> Vec<u8> {
-    let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
-    encoder.write_all(bytes).and_then(|()| encoder.finish()).unwrap_or_default()
-}
-
-fn bzip2(bytes: &[u8]) -> Vec<u8> {
-    let mut encoder = BzEncoder::new(Vec::new(), bzip2::Compression::best());
-    encoder.write_all(bytes).and_then(|()| encoder.finish()).unwrap_or_default()
-}
-
-fn lz4(bytes: &[u8]) -> Vec<u8> {
-    let mut encoder = lz4_flex::frame::FrameEncoder::new(Vec::new());
-    encoder.write_all(bytes).map_err(Into::into).and_then(|()| encoder.finish()).unwrap_or_default()
 }
 
 fn packed(name: &str, content: &[u8]) -> Member {

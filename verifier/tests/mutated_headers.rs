@@ -1,63 +1,21 @@
 //! Ten thousand damaged headers: every one is read or refused by name, without a panic and
 //! within 64 MiB.
 
-use std::alloc::{GlobalAlloc, Layout, System};
 use std::collections::BTreeSet;
 use std::panic::{self, AssertUnwindSafe};
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use verifier::evidence::InspectionVerdict;
 use verifier::format::{FileEntry, gguf, inspect, safetensors};
 use weighhouse_tests::gguf::{Builder, Tensor, TensorType, TinyLlama, Value};
+use weighhouse_tests::memory::{CountingAllocator, peak_of};
 use weighhouse_tests::random::Random;
 use weighhouse_tests::safetensors as safetensors_files;
 
 const MUTATIONS: u64 = 10_000;
 const MEMORY_LIMIT: usize = 64 * 1024 * 1024;
 
-/// Counts bytes in use and their peak.
-struct CountingAllocator;
-
-static IN_USE: AtomicUsize = AtomicUsize::new(0);
-static PEAK: AtomicUsize = AtomicUsize::new(0);
-
 #[global_allocator]
 static ALLOCATOR: CountingAllocator = CountingAllocator;
-
-fn grow(bytes: usize) {
-    let now = IN_USE.fetch_add(bytes, Ordering::Relaxed) + bytes;
-    PEAK.fetch_max(now, Ordering::Relaxed);
-}
-
-#[expect(unsafe_code, reason = "an allocator can be written in no other way")]
-// SAFETY: every call is passed on to the system's allocator unchanged.
-unsafe impl GlobalAlloc for CountingAllocator {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        grow(layout.size());
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        IN_USE.fetch_sub(layout.size(), Ordering::Relaxed);
-        unsafe { System.dealloc(pointer, layout) }
-    }
-
-    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        // The old block may live until the new one is filled.
-        grow(size);
-        let moved = unsafe { System.realloc(pointer, layout, size) };
-        IN_USE.fetch_sub(layout.size(), Ordering::Relaxed);
-        moved
-    }
-}
-
-/// Runs `work` and returns how many bytes it had in use at most, beyond those in use before.
-fn peak_of(work: impl FnOnce()) -> usize {
-    let before = IN_USE.load(Ordering::Relaxed);
-    PEAK.store(before, Ordering::Relaxed);
-    work();
-    PEAK.load(Ordering::Relaxed) - before
-}
 
 /// One to four changes of a header, of the kinds that break parsers: bits, bytes, lengths, runs, cuts.
 fn mutate(original: &[u8], header_length: usize, random: &mut Random) -> Vec<u8> {

@@ -1,13 +1,12 @@
 //! Ten thousand damaged pickles, arrays and archives: every one is judged without a panic and
 //! within 64 MiB, and so are files made to exhaust memory.
 
+mod packed;
+
 use std::collections::BTreeSet;
-use std::io::Write;
 use std::panic::{self, AssertUnwindSafe};
 
-use bzip2::write::BzEncoder;
-use flate2::Compression;
-use flate2::write::{DeflateEncoder, GzEncoder};
+use packed::{bzip2, deflate, gzip, lz4};
 use ruzstd::encoding::CompressionLevel;
 use verifier::evidence::InspectionVerdict;
 use verifier::format::{FileEntry, inspect};
@@ -22,16 +21,6 @@ const MEMORY_LIMIT: usize = 64 * 1024 * 1024;
 
 #[global_allocator]
 static ALLOCATOR: CountingAllocator = CountingAllocator;
-
-fn deflate(bytes: &[u8]) -> Vec<u8> {
-    let mut encoder = DeflateEncoder::new(Vec::new(), Compression::best());
-    encoder.write_all(bytes).and_then(|()| encoder.finish()).unwrap_or_default()
-}
-
-fn gzip(bytes: &[u8]) -> Vec<u8> {
-    let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
-    encoder.write_all(bytes).and_then(|()| encoder.finish()).unwrap_or_default()
-}
 
 /// Small files that together use most of the formats.
 fn seeds() -> Vec<(&'static str, Vec<u8>)> {
@@ -59,16 +48,6 @@ fn seeds() -> Vec<(&'static str, Vec<u8>)> {
 fn seven_zip() -> Option<(&'static str, Vec<u8>)> {
     let vectors = environment::vectors()?;
     Some(("a.7z", fs_err::read(vectors.join("pickles/malicious1.7z")).unwrap_or_default()))
-}
-
-fn bzip2(bytes: &[u8]) -> Vec<u8> {
-    let mut encoder = BzEncoder::new(Vec::new(), bzip2::Compression::best());
-    encoder.write_all(bytes).and_then(|()| encoder.finish()).unwrap_or_default()
-}
-
-fn lz4(bytes: &[u8]) -> Vec<u8> {
-    let mut encoder = lz4_flex::frame::FrameEncoder::new(Vec::new());
-    encoder.write_all(bytes).map_err(Into::into).and_then(|()| encoder.finish()).unwrap_or_default()
 }
 
 fn tar(name: &str, content: &[u8]) -> Vec<u8> {
