@@ -274,6 +274,12 @@ pub struct MemoryEstimate {
 }
 
 impl Inspection {
+    /// The context that memory is estimated for where nobody asks for another, in tokens.
+    pub fn usual_context(&self) -> u64 {
+        const USUAL_CONTEXT: u64 = 8192;
+        self.context_length.unwrap_or(USUAL_CONTEXT).min(USUAL_CONTEXT)
+    }
+
     /// What the model takes with a context of `tokens`; none where no weights could be read.
     pub fn memory(&self, tokens: u64) -> Option<MemoryEstimate> {
         let weights = self.weight_bytes?;

@@ -17,9 +17,8 @@ use super::output::{self, CliError};
 use super::progress::Progress;
 use super::units::{bytes, grouped, plural};
 use super::{offline, summary};
+use crate::v1::weights::TensorItem;
 
-/// Context for the estimate of memory where none is asked for, in tokens; less where the model has less.
-const USUAL_CONTEXT: u64 = 8192;
 /// Rows of the precision histogram and of the file table that a person is shown.
 const MOST_ROWS: usize = 40;
 
@@ -54,19 +53,7 @@ struct Report {
     #[serde(skip_serializing_if = "Option::is_none")]
     weights_digest: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    tensors: Option<Vec<ListedTensor>>,
-}
-
-/// A tensor of one file.
-#[derive(Debug, Serialize)]
-struct ListedTensor {
-    path: String,
-    name: String,
-    element_type: String,
-    shape: Vec<u64>,
-    byte_length: u64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    sha256: Option<String>,
+    tensors: Option<Vec<TensorItem>>,
 }
 
 impl Inspect {
@@ -86,8 +73,7 @@ impl Inspect {
 
     fn report(&self, files: &[LocalFile]) -> Result<Report, CliError> {
         let inspection = offline::inspect(files);
-        let longest = inspection.context_length.unwrap_or(USUAL_CONTEXT);
-        let memory = inspection.memory(self.context.unwrap_or_else(|| longest.min(USUAL_CONTEXT)));
+        let memory = inspection.memory(self.context.unwrap_or_else(|| inspection.usual_context()));
         let mut report = Report { inspection, memory, weights_digest: None, tensors: None };
         if self.tensors.is_some() || self.digests {
             self.add_tensors(files, &mut report)?;
@@ -146,8 +132,8 @@ impl ReadTensor<'_> {
         self.digest.as_ref().map(|digest| digest.sha256.as_str())
     }
 
-    fn listed(self) -> ListedTensor {
-        ListedTensor {
+    fn listed(self) -> TensorItem {
+        TensorItem {
             path: self.path.to_owned(),
             name: self.tensor.name,
             element_type: self.tensor.element_type.into_owned(),
@@ -216,7 +202,7 @@ fn files(found: &Inspection) -> String {
 
 fn listed(report: &Report) -> Option<String> {
     let tensors = report.tensors.as_ref()?;
-    let row = |tensor: &ListedTensor| {
+    let row = |tensor: &TensorItem| {
         let digest = tensor.sha256.clone().unwrap_or_default();
         vec![
             tensor.name.clone(),

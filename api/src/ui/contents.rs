@@ -22,8 +22,6 @@ use crate::v1::ModelPath;
 /// Files listed on the page; the API lists all.
 const FILES_SHOWN: usize = 500;
 const TENSORS_PER_PAGE: u64 = 100;
-/// Context for the estimate of memory where none is asked for, in tokens; less where the model has less.
-const USUAL_CONTEXT: u64 = 8192;
 /// Longest chat template that is shown whole, in characters.
 const MAX_TEMPLATE_CHARS: usize = 20_000;
 
@@ -119,8 +117,7 @@ fn content(model: &ModelInfo, contents: &Contents, query: &ContentsQuery) -> Mar
 }
 
 fn sizes(model: &ModelInfo, inspection: &Inspection, query: &ContentsQuery) -> Markup {
-    let longest = inspection.context_length.unwrap_or(USUAL_CONTEXT);
-    let tokens = query.context().unwrap_or_else(|| longest.min(USUAL_CONTEXT));
+    let tokens = query.context().unwrap_or_else(|| inspection.usual_context());
     html! {
         dl.facts {
             dt { "Format" } dd { (or_dash(inspection.format.as_deref())) }

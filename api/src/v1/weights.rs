@@ -33,17 +33,17 @@ pub(crate) struct TensorParams {
 #[schema(as = Tensor)]
 pub(crate) struct TensorItem {
     /// The file that holds it.
-    path: String,
-    name: String,
+    pub(crate) path: String,
+    pub(crate) name: String,
     /// The format's own name, such as `Q4_K` or `BF16`.
-    element_type: String,
+    pub(crate) element_type: String,
     /// Number of elements per dimension, the slowest-varying first; empty for a scalar.
-    shape: Vec<u64>,
+    pub(crate) shape: Vec<u64>,
     /// Stored bytes.
-    byte_length: u64,
+    pub(crate) byte_length: u64,
     /// Hex SHA-256 of these bytes; absent where they are not at a place of their own in the file.
     #[serde(skip_serializing_if = "Option::is_none")]
-    sha256: Option<String>,
+    pub(crate) sha256: Option<String>,
 }
 
 impl From<TensorRow> for TensorItem {

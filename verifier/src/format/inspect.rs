@@ -1,7 +1,7 @@
 //! Judges a revision's files one by one and sums them up.
 
 use super::content::{Allowance, Content};
-use super::document::{Config, Document, NameDigest, QuantizationConfig, name_digest};
+use super::document::{Config, Document, NameDigest, QuantizationConfig, is_known, name_digest};
 use super::folder;
 use super::found::{Found, Split};
 use super::kind::FileKind;
@@ -24,9 +24,14 @@ pub struct FileEntry<'a> {
 
 /// Says what `files` are, in their order. Reads headers and small texts, never weights.
 pub fn inspect(files: &[FileEntry<'_>]) -> Inspection {
-    let quantization = quantization(files);
-    let mut observations: Vec<Observation> =
-        files.iter().map(|entry| Observation::of(entry, quantization.as_ref())).collect();
+    // How weights were packed has to be known before they are counted.
+    let documents: Vec<Option<Observation>> =
+        files.iter().map(|entry| is_known(entry.path).then(|| Observation::of(entry, None))).collect();
+    let quantization = quantization(documents.iter().flatten());
+    let observe = |(entry, document): (&FileEntry<'_>, Option<Observation>)| {
+        document.unwrap_or_else(|| Observation::of(entry, quantization.as_ref()))
+    };
+    let mut observations: Vec<Observation> = files.iter().zip(documents).map(observe).collect();
     folder::check(&mut observations);
     folder::mark_counted(&mut observations);
     let parts: Vec<&ModelPart> =
@@ -58,13 +63,13 @@ pub fn inspect(files: &[FileEntry<'_>]) -> Inspection {
     }
 }
 
-/// How the configurations say that weights were packed; known before any weights are counted.
-fn quantization(files: &[FileEntry<'_>]) -> Option<QuantizationConfig> {
+/// How the configurations say that weights were packed.
+fn quantization<'o>(documents: impl Iterator<Item = &'o Observation>) -> Option<QuantizationConfig> {
     let mut found: Option<QuantizationConfig> = None;
-    for entry in files.iter().filter(|entry| super::document::is_known(entry.path)) {
-        let told = match Observation::of(entry, None).document {
-            Some(Document::Config(config)) => config.quantization,
-            Some(Document::Quantization(config)) => Some(config),
+    for seen in documents {
+        let told = match &seen.document {
+            Some(Document::Config(config)) => config.quantization.clone(),
+            Some(Document::Quantization(config)) => Some(config.clone()),
             _ => None,
         };
         found = found.filter(|config| config.bits.is_some()).or(told);
