@@ -151,7 +151,9 @@ impl Worker {
             arguments: vec![PROBE_VERB.into()],
             files,
             limits: self.probe.limits,
+            base: Vec::new(),
             cancelled: Some(stop),
+            progress: None,
         })
     }
 

@@ -19,7 +19,7 @@ pub use engine::estimate_memory;
 pub use protocol::Confinement;
 pub use sandbox::confine;
 pub use sandbox::parent::run;
-pub use sandbox::{Limits, ProbeFile, ProbeRequest};
+pub use sandbox::{Limits, ProbeFile, ProbeRequest, Progress};
 pub use worker::worker_main;
 
 /// Version of the probe's conclusions: raised whenever they may change, so that evidence

@@ -27,10 +27,19 @@ pub(crate) struct Bounds {
     pub(crate) threads: u32,
 }
 
-/// Runs all levels over `files` and records the result.
-pub(crate) fn execute<W: Write>(files: &[ModelFile], bounds: Bounds, recorder: &mut Recorder<W>) -> io::Result<()> {
+/// The files of a probe.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Model<'a> {
+    pub(crate) files: &'a [ModelFile],
+    /// Of the model that an adapter changes; empty for every other model.
+    #[expect(dead_code, reason = "adapters are loaded in the next step")]
+    pub(crate) base: &'a [ModelFile],
+}
+
+/// Runs all levels over `model` and records the result.
+pub(crate) fn execute<W: Write>(model: Model<'_>, bounds: Bounds, recorder: &mut Recorder<W>) -> io::Result<()> {
     let mut measured = Measurements { threads: 1, ..Measurements::default() };
-    run_levels(files, bounds, recorder, &mut measured)?;
+    run_levels(model.files, bounds, recorder, &mut measured)?;
     recorder.conclude(measured)
 }
 

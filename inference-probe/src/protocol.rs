@@ -8,7 +8,9 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use verifier::evidence::{Calibration, Finding, Generation, ProbeLevel, ProbeVerdict, Status};
+use verifier::evidence::{
+    Adapter, Calibration, Conformance, Embedding, Finding, Generation, ProbeLevel, ProbeVerdict, Status,
+};
 
 /// Version of the line format; both sides are the same release, so another one is an error.
 pub(crate) const VERSION: u32 = 1;
@@ -18,6 +20,8 @@ pub(crate) const VERSION: u32 = 1;
 pub(crate) struct Assignment {
     pub(crate) v: u32,
     pub(crate) files: Vec<AssignedFile>,
+    /// Of the model that an adapter changes.
+    pub(crate) base: Vec<AssignedFile>,
     /// Resident memory the probe may take, in bytes.
     pub(crate) memory_limit_bytes: u64,
     pub(crate) wall_limit_seconds: u64,
@@ -92,6 +96,8 @@ pub(crate) enum Event {
     Start(Start),
     /// A level begins.
     Stage { level: Level },
+    /// How much of the open level is done; never less than said before.
+    Progress { percent: u8 },
     /// Something was found in the level that is open.
     Finding(Finding),
     /// The open level ends.
@@ -142,9 +148,13 @@ pub(crate) struct Outcome {
 pub(crate) struct Measurements {
     /// Threads the engine used.
     pub(crate) threads: u32,
+    pub(crate) architecture: Option<String>,
+    pub(crate) conformance: Option<Conformance>,
     pub(crate) load_milliseconds: Option<u64>,
     pub(crate) generation: Option<Generation>,
     pub(crate) calibration: Option<Calibration>,
+    pub(crate) embedding: Option<Embedding>,
+    pub(crate) adapter: Option<Adapter>,
 }
 
 /// The one rule from level results to a verdict, used by both sides.

@@ -9,8 +9,8 @@ use verifier::FileReader;
 
 use crate::checks::ModelFile;
 use crate::engine;
-use crate::plan::{self, Bounds, Recorder};
-use crate::protocol::{self, Assignment, Event, Start};
+use crate::plan::{self, Bounds, Model, Recorder};
+use crate::protocol::{self, AssignedFile, Assignment, Event, Start};
 use crate::sandbox::confine::{self, ConfineError, ResourceBounds};
 use crate::sandbox::system;
 
@@ -51,7 +51,7 @@ pub fn worker_main() -> ExitCode {
 
 fn work() -> Result<(), WorkerError> {
     let assignment = read_assignment()?;
-    let files = adopt_files(&assignment)?;
+    let (files, base) = adopt_files(&assignment)?;
     let confinement = confine::enter(ResourceBounds {
         memory_bytes: assignment.memory_limit_bytes,
         wall_seconds: assignment.wall_limit_seconds,
@@ -65,7 +65,7 @@ fn work() -> Result<(), WorkerError> {
         confinement,
     }))?;
     let bounds = Bounds { memory_bytes: assignment.memory_limit_bytes, threads: assignment.threads };
-    Ok(plan::execute(&files, bounds, &mut recorder)?)
+    Ok(plan::execute(Model { files: &files, base: &base }, bounds, &mut recorder)?)
 }
 
 fn read_assignment() -> Result<Assignment, WorkerError> {
@@ -76,16 +76,18 @@ fn read_assignment() -> Result<Assignment, WorkerError> {
 }
 
 /// Takes over the model's files and closes everything else that may have been inherited.
-fn adopt_files(assignment: &Assignment) -> Result<Vec<ModelFile>, WorkerError> {
-    let descriptors: Vec<RawFd> = assignment.files.iter().map(|file| file.descriptor).collect();
+fn adopt_files(assignment: &Assignment) -> Result<(Vec<ModelFile>, Vec<ModelFile>), WorkerError> {
+    let assigned = assignment.files.iter().chain(&assignment.base);
+    let descriptors: Vec<RawFd> = assigned.map(|file| file.descriptor).collect();
     let distinct: HashSet<&RawFd> = descriptors.iter().filter(|descriptor| **descriptor > STANDARD_ERROR).collect();
     if distinct.len() != descriptors.len() {
         return Err(WorkerError::Descriptors);
     }
     system::close_all_except(&descriptors)?;
-    let adopt = |file: &protocol::AssignedFile| {
+    let adopt = |file: &AssignedFile| {
         let reader = FileReader::from_file(system::adopt(file.descriptor)?)?;
         Ok(ModelFile { name: file.name.clone(), reader })
     };
-    assignment.files.iter().map(adopt).collect()
+    let adopt_all = |files: &[AssignedFile]| files.iter().map(adopt).collect::<Result<Vec<_>, WorkerError>>();
+    Ok((adopt_all(&assignment.files)?, adopt_all(&assignment.base)?))
 }

@@ -623,6 +623,67 @@ pub struct Calibration {
     pub mean_entropy: f64,
     /// The five most likely next tokens after the last one of the paragraph: token id and logit.
     pub top_logits: Vec<(u32, f32)>,
+    /// What tells later whether the same weights are still computed to the same numbers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fingerprint: Option<Fingerprint>,
+}
+
+/// A short trace of a computation, comparable over engines, machines and time.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Fingerprint {
+    /// Hex SHA-256 over the logits after the last token of the calibration text, each rounded to
+    /// hundredths and written as a little-endian 32-bit integer. Equal on the same engine, machine
+    /// and number of threads; a near tie may round differently elsewhere.
+    pub digest: String,
+    /// Logits of up to 16 tokens at evenly spaced ids, which can be compared with a tolerance.
+    pub sample: Vec<f32>,
+}
+
+/// How far the computation of an architecture is known to be right.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Conformance {
+    /// A committed golden of another engine is reproduced by this release.
+    Verified,
+    /// The engine computes it, but nothing committed compares it with another engine.
+    Unverified,
+}
+
+impl Conformance {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Verified => "verified",
+            Self::Unverified => "unverified",
+        }
+    }
+}
+
+/// What an embedding model did with texts of known relation.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Embedding {
+    /// Elements of one embedding.
+    pub dimensions: u64,
+    /// `mean`, `cls` or `last`.
+    pub pooling: String,
+    /// Lowest cosine between paraphrases.
+    pub paraphrase_cosine: f64,
+    /// Highest cosine between unrelated texts.
+    pub unrelated_cosine: f64,
+    /// Tokens read per second.
+    pub tokens_per_second: f64,
+    /// Whether two runs gave the same numbers.
+    pub deterministic: bool,
+}
+
+/// What an adapter does to its base.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Adapter {
+    /// Inner dimension of the low-rank matrices; the greatest where they differ.
+    pub rank: u64,
+    /// Matrices of the base that it changes.
+    pub targets: u64,
+    /// Perplexity of the base over the calibration text, without the adapter.
+    pub base_perplexity: f64,
 }
 
 /// The limits a probe ran under and how far they were enforced.
@@ -635,6 +696,9 @@ pub struct SandboxReport {
     pub seccomp: bool,
     pub memory_limit_bytes: u64,
     pub wall_limit_seconds: u64,
+    /// What the kernel did not enforce, such as `RLIMIT_AS`; empty when the sandbox is whole.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gaps: Vec<String>,
 }
 
 /// The report of one probe.
@@ -648,6 +712,11 @@ pub struct ProbeReport {
     pub engine_version: String,
     pub device: String,
     pub threads: u32,
+    /// What the engine took the model for, in llama.cpp's name for the family.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub architecture: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub conformance: Option<Conformance>,
     pub levels: Vec<ProbeLevel>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub load_milliseconds: Option<u64>,
@@ -657,6 +726,10 @@ pub struct ProbeReport {
     pub generation: Option<Generation>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub calibration: Option<Calibration>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub embedding: Option<Embedding>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub adapter: Option<Adapter>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sandbox: Option<SandboxReport>,
     pub findings: Vec<Finding>,

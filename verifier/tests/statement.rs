@@ -284,6 +284,8 @@ fn report(verdict: ProbeVerdict) -> ProbeReport {
         engine_version: "0.9".to_owned(),
         device: "cpu".to_owned(),
         threads: 2,
+        architecture: None,
+        conformance: None,
         levels: vec![
             level("L0", Status::Passed),
             level("L1", Status::Warned),
@@ -303,6 +305,8 @@ fn report(verdict: ProbeVerdict) -> ProbeReport {
             deterministic: true,
         }),
         calibration: None,
+        embedding: None,
+        adapter: None,
         sandbox: None,
         findings: vec![Finding::new("SLOW", Severity::Low, "slow", "wait")],
     }

@@ -106,7 +106,9 @@ impl Probe {
                 wall: self.wall_limit.map_or(usual.wall, Duration::from_secs),
                 threads: self.threads.unwrap_or(usual.threads),
             },
+            base: Vec::new(),
             cancelled: None,
+            progress: None,
         })
     }
 }

@@ -377,6 +377,8 @@ mod tests {
             engine_version: "0.11".into(),
             device: "cpu".into(),
             threads: 1,
+            architecture: None,
+            conformance: None,
             levels: Vec::new(),
             load_milliseconds: Some(312),
             peak_memory_bytes: Some(254_000_000),
@@ -391,6 +393,8 @@ mod tests {
                 deterministic: true,
             }),
             calibration: None,
+            embedding: None,
+            adapter: None,
             sandbox: None,
             findings: Vec::new(),
         }

@@ -131,6 +131,7 @@ fn calibration(tokens: usize, prediction: Prediction) -> Calibration {
         perplexity: finite(prediction.perplexity),
         mean_entropy: finite(prediction.mean_entropy),
         top_logits: prediction.top_logits,
+        fingerprint: None,
     }
 }
 

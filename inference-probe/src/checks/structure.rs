@@ -8,7 +8,7 @@ use verifier::format::gguf::{Array, Header, TensorInfo, Value};
 use super::{Passed, Stop};
 use crate::engine::architecture::{Architecture, TensorSpecification};
 use crate::engine::hyperparameters::{HyperparameterError, Hyperparameters};
-use crate::engine::{estimate_memory, weights};
+use crate::engine::{estimate_memory, matrix};
 use crate::tokenizer;
 
 const REMEDY: &str = "Obtain the file again from its publisher, or convert the model again with a current converter.";
@@ -134,7 +134,7 @@ fn refuse_uncomputable(specifications: &[TensorSpecification], header: &Header) 
             let detail = format!("the tensor `{name}` is not part of the architecture as the engine computes it");
             return Err(Finding::new("TENSOR_UNSUPPORTED", Severity::Info, detail, ENGINE_REMEDY));
         }
-        if weights::computable(kind).is_none() {
+        if !matrix::is_computable(kind) {
             let detail =
                 format!("the tensor `{name}` is encoded as {}, which the engine does not compute", kind.name());
             return Err(Finding::new("QUANTIZATION_UNSUPPORTED", Severity::Info, detail, ENGINE_REMEDY));

@@ -7,14 +7,13 @@ use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-use candle_core::{Device, Storage};
 use verifier::ReadAt;
 use verifier::evidence::{Finding, Severity};
 use verifier::format::gguf::{Header, TensorInfo};
 
 use super::{Passed, Stop};
 use crate::engine::decoder::EngineError;
-use crate::engine::weights::decode;
+use crate::engine::matrix;
 
 /// Elements decoded at once: a multiple of every block size, and small enough for the second-level cache.
 const PIECE_ELEMENTS: u64 = 64 << 10;
@@ -27,7 +26,6 @@ struct Piece {
     tensor: usize,
     /// In bytes from the start of the file.
     offset: u64,
-    elements: u64,
     bytes: u64,
 }
 
@@ -104,7 +102,7 @@ fn cut(index: usize, tensor: &TensorInfo) -> impl Iterator<Item = Piece> + use<>
     (0..elements.div_ceil(PIECE_ELEMENTS)).map(move |number| {
         let first = number * PIECE_ELEMENTS;
         let count = PIECE_ELEMENTS.min(elements - first);
-        Piece { tensor: index, offset: offset + bytes(first), elements: count, bytes: bytes(count) }
+        Piece { tensor: index, offset: offset + bytes(first), bytes: bytes(count) }
     })
 }
 
@@ -122,19 +120,12 @@ fn scan_pieces(
         let too_large = |_| EngineError::TooLarge(tensor.name.clone());
         buffer.resize(usize::try_from(piece.bytes).map_err(too_large)?, 0);
         source.read_exact_at(piece.offset, &mut buffer)?;
-        let elements = usize::try_from(piece.elements).map_err(too_large)?;
-        let decoded = decode(tensor.tensor_type, &buffer, vec![elements])?.dequantize(&Device::Cpu)?;
-        look(&decoded, &mut contents[piece.tensor])?;
+        look(&matrix::dequantize(tensor.tensor_type, &buffer)?, &mut contents[piece.tensor]);
     }
     Ok(contents)
 }
 
-fn look(decoded: &candle_core::Tensor, content: &mut Content) -> Result<(), EngineError> {
-    let (storage, _) = decoded.storage_and_layout();
-    if let Storage::Cpu(values) = &*storage {
-        let values = values.as_slice::<f32>()?;
-        content.not_finite += values.iter().map(|value| u64::from(!value.is_finite())).sum::<u64>();
-        content.any_nonzero |= values.iter().any(|value| *value != 0.0);
-    }
-    Ok(())
+fn look(values: &[f32], content: &mut Content) {
+    content.not_finite += values.iter().map(|value| u64::from(!value.is_finite())).sum::<u64>();
+    content.any_nonzero |= values.iter().any(|value| *value != 0.0);
 }

@@ -3,15 +3,15 @@
 use std::io;
 use std::sync::Arc;
 
-use candle_core::quantized::QTensor;
 use candle_core::{D, DType, Device, Tensor};
 use verifier::ReadAt;
 use verifier::format::gguf::Header;
 
 use super::architecture::{Architecture, FeedForward, Normalization};
 use super::hyperparameters::Hyperparameters;
+use super::matrix::Matrix;
 use super::rotary::{Angles, Rotary};
-use super::weights::{Matrix, Weights};
+use super::weights::Weights;
 
 /// Why a model cannot be computed.
 #[derive(Debug, thiserror::Error)]
@@ -32,10 +32,10 @@ pub(crate) enum EngineError {
 
 /// A loaded model.
 pub(crate) struct Decoder {
-    embedding: Arc<QTensor>,
+    embedding: Arc<Matrix>,
     blocks: Vec<Block>,
     normalization: Norm,
-    output: Matrix,
+    output: Arc<Matrix>,
     rotary: Rotary,
 }
 
@@ -62,15 +62,15 @@ impl Decoder {
         source: &dyn ReadAt,
     ) -> Result<Self, EngineError> {
         let weights = Weights::new(header, source);
-        let embedding = weights.tensor("token_embd.weight")?;
-        let output = weights.find("output.weight")?.unwrap_or_else(|| Arc::clone(&embedding));
+        let embedding = weights.matrix("token_embd.weight")?;
+        let output = weights.find_matrix("output.weight")?.unwrap_or_else(|| Arc::clone(&embedding));
         let divisors = header.tensor("rope_freqs.weight").map(|tensor| weights.floats(&tensor.name)).transpose()?;
         let divisors = divisors.map(|divisors| divisors.to_vec1::<f32>()).transpose()?;
         let blocks = (0..sizes.block_count).map(|block| Block::load(architecture, sizes, block, &weights));
         Ok(Self {
             blocks: blocks.collect::<Result<_, _>>()?,
             normalization: Norm::load(architecture, sizes, "output_norm.weight", &weights)?,
-            output: Matrix::new(output)?,
+            output,
             rotary: Rotary::new(architecture.rotary, sizes, divisors.as_deref()),
             embedding,
         })
@@ -78,10 +78,9 @@ impl Decoder {
 
     /// Reads `tokens` after those in `cache`; returns logits of shape `[positions, vocabulary]`.
     pub(crate) fn forward(&self, tokens: &[u32], cache: &mut Cache, wanted: Logits) -> Result<Tensor, EngineError> {
-        let ids = Tensor::new(tokens, &Device::Cpu)?;
         let angles = self.rotary.angles(cache.positions, tokens.len())?;
         let mask = causal_mask(cache.positions, tokens.len())?;
-        let mut state = self.embedding.embedding(&ids)?;
+        let mut state = self.embedding.rows(tokens)?;
         for (index, block) in self.blocks.iter().enumerate() {
             state = block.forward(&state, &self.rotary, &angles, mask.as_ref(), cache, index)?;
         }
@@ -175,10 +174,10 @@ impl Block {
 
 /// Attention in which groups of query heads share one key and value head.
 struct Attention {
-    query: Matrix,
-    key: Matrix,
-    value: Matrix,
-    output: Matrix,
+    query: Arc<Matrix>,
+    key: Arc<Matrix>,
+    value: Arc<Matrix>,
+    output: Arc<Matrix>,
     heads: usize,
     key_value_heads: usize,
     head_length: usize,
@@ -268,9 +267,9 @@ fn softmax(scores: &Tensor) -> candle_core::Result<Tensor> {
 /// The gated feed-forward layer.
 struct GatedFeedForward {
     kind: FeedForward,
-    gate: Matrix,
-    up: Matrix,
-    down: Matrix,
+    gate: Arc<Matrix>,
+    up: Arc<Matrix>,
+    down: Arc<Matrix>,
 }
 
 impl GatedFeedForward {

@@ -6,10 +6,10 @@
 //! tensor asks for and this engine does not do is refused by name, never ignored.
 
 pub(crate) mod architecture;
-mod block_matrix;
 pub(crate) mod decoder;
 pub(crate) mod generate;
 pub(crate) mod hyperparameters;
+pub(crate) mod matrix;
 mod rotary;
 pub(crate) mod weights;
 

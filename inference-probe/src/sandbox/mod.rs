@@ -19,8 +19,10 @@ use std::ffi::OsString;
 use std::fs::File;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
+
+use crate::protocol::Level;
 
 /// Everything a probe needs to know.
 #[derive(Debug)]
@@ -32,10 +34,33 @@ pub struct ProbeRequest {
     pub arguments: Vec<OsString>,
     /// The model's files.
     pub files: Vec<ProbeFile>,
+    /// The files of the model that an adapter changes; empty for every other model.
+    pub base: Vec<ProbeFile>,
     pub limits: Limits,
     /// When it becomes true, the child is killed and the report is `inconclusive`
     /// with the finding `CANCELLED`.
     pub cancelled: Option<Arc<AtomicBool>>,
+    /// Follows the probe while it runs.
+    pub progress: Option<Arc<Progress>>,
+}
+
+/// How far a running probe has come; written by the probe, read by whoever shows it.
+#[derive(Debug, Default)]
+pub struct Progress(AtomicU32);
+
+impl Progress {
+    /// The level at work, `L0` to `L4`, and how much of it is done, in percent; none before the first.
+    pub fn get(&self) -> Option<(&'static str, u8)> {
+        let [percent, level, ..] = self.0.load(Ordering::Relaxed).to_le_bytes();
+        let level = Level::ALL.get(usize::from(level).checked_sub(1)?)?;
+        Some((level.as_str(), percent))
+    }
+
+    pub(crate) fn set(&self, level: Level, percent: u8) {
+        let number = Level::ALL.iter().take_while(|other| **other <= level).count();
+        let number = u8::try_from(number).unwrap_or(u8::MAX);
+        self.0.store(u32::from_le_bytes([percent.min(100), number, 0, 0]), Ordering::Relaxed);
+    }
 }
 
 /// One file of the model, open for reading. The path that it was opened by is not needed again.

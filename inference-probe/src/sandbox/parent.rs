@@ -12,7 +12,7 @@ use verifier::evidence::{Finding, ProbeReport, ProbeVerdict, SCHEMA_VERSION, San
 
 use super::stream::{self, Output};
 use super::transcript::{Transcript, clean};
-use super::{ProbeRequest, system};
+use super::{ProbeFile, ProbeRequest, system};
 use crate::engine;
 use crate::protocol::{self, AssignedFile, Assignment, Confinement};
 
@@ -65,7 +65,7 @@ pub fn run(request: &ProbeRequest) -> ProbeReport {
 fn start(request: &ProbeRequest) -> io::Result<Child> {
     // Removed when this function returns: the child then stands in a folder where nothing can be created.
     let empty = tempfile::tempdir()?;
-    let descriptors: Vec<RawFd> = request.files.iter().map(|file| file.file.as_raw_fd()).collect();
+    let descriptors: Vec<RawFd> = request.files.iter().chain(&request.base).map(|file| file.file.as_raw_fd()).collect();
     let mut command = Command::new(std::path::absolute(&request.executable)?);
     command
         .args(&request.arguments)
@@ -84,11 +84,10 @@ fn start(request: &ProbeRequest) -> io::Result<Child> {
 }
 
 fn assign(request: &ProbeRequest, child: &mut Child) -> io::Result<()> {
-    let files =
-        request.files.iter().map(|file| AssignedFile { name: file.name.clone(), descriptor: file.file.as_raw_fd() });
     let assignment = Assignment {
         v: protocol::VERSION,
-        files: files.collect(),
+        files: assigned(&request.files),
+        base: assigned(&request.base),
         memory_limit_bytes: request.limits.memory_bytes,
         wall_limit_seconds: request.limits.wall.as_secs().max(1),
         threads: request.limits.threads.max(1),
@@ -103,6 +102,10 @@ fn assign(request: &ProbeRequest, child: &mut Child) -> io::Result<()> {
     }
 }
 
+fn assigned(files: &[ProbeFile]) -> Vec<AssignedFile> {
+    files.iter().map(|file| AssignedFile { name: file.name.clone(), descriptor: file.file.as_raw_fd() }).collect()
+}
+
 /// Follows the child until it ends or a limit is reached; the child is gone afterwards.
 fn watch(request: &ProbeRequest, mut child: Child) -> Ended {
     let deadline = Instant::now() + request.limits.wall;
@@ -114,7 +117,7 @@ fn watch(request: &ProbeRequest, mut child: Child) -> Ended {
         peak.update(child.id());
         let limit = reached_limit(request, deadline, &peak);
         match limit.map_or_else(|| step(output.as_ref(), &mut transcript), Err) {
-            Ok(true) => {}
+            Ok(true) => show_progress(request, &transcript),
             Ok(false) => break None,
             Err(interruption) => break Some(interruption),
         }
@@ -138,6 +141,12 @@ fn reached_limit(request: &ProbeRequest, deadline: Instant, peak: &PeakMemory) -
         Some(Interruption::MemoryLimit)
     } else {
         None
+    }
+}
+
+fn show_progress(request: &ProbeRequest, transcript: &Transcript) {
+    if let (Some(shown), Some((level, percent))) = (&request.progress, transcript.progress()) {
+        shown.set(level, percent);
     }
 }
 
@@ -221,11 +230,15 @@ fn report(request: &ProbeRequest, ended: Ended) -> ProbeReport {
         engine_version,
         device,
         threads: transcript.measured.threads,
+        architecture: transcript.measured.architecture,
+        conformance: transcript.measured.conformance,
         levels: transcript.levels,
         load_milliseconds: transcript.measured.load_milliseconds,
         peak_memory_bytes,
         generation: transcript.measured.generation,
         calibration: transcript.measured.calibration,
+        embedding: transcript.measured.embedding,
+        adapter: transcript.measured.adapter,
         sandbox,
         findings: transcript.findings,
     }
@@ -238,6 +251,7 @@ fn sandbox_report(request: &ProbeRequest, confinement: &Confinement) -> SandboxR
         seccomp: confinement.seccomp,
         memory_limit_bytes: request.limits.memory_bytes,
         wall_limit_seconds: request.limits.wall.as_secs(),
+        gaps: confinement.gaps(),
     }
 }
 

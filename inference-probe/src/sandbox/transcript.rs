@@ -18,6 +18,7 @@ const MAX_GENERATION_CHARACTERS: usize = 64_000;
 const MAX_CODE_CHARACTERS: usize = 64;
 const MAX_MISSING_LIMITS: usize = 16;
 const MAX_TOP_LOGITS: usize = 5;
+const MAX_SAMPLE_LOGITS: usize = 16;
 
 /// The checked sequence of the child's lines.
 #[derive(Debug, Default)]
@@ -29,6 +30,8 @@ pub(super) struct Transcript {
     /// The verdict and its reason, once the child has ended the probe in good order.
     pub(super) conclusion: Option<(ProbeVerdict, String)>,
     open: Option<(Level, Instant)>,
+    /// Of the open level.
+    percent: u8,
 }
 
 impl Transcript {
@@ -44,6 +47,7 @@ impl Transcript {
         match message.event {
             Event::Start(start) => self.begin(start),
             Event::Stage { level } => self.open_level(level),
+            Event::Progress { percent } => self.advance(percent),
             Event::Finding(finding) => self.add_finding(finding),
             Event::Level(level) => self.close_level(level),
             Event::Result(outcome) => self.conclude(*outcome),
@@ -56,7 +60,21 @@ impl Transcript {
             return Err("a level begins out of order");
         }
         self.open = Some((level, Instant::now()));
+        self.percent = 0;
         Ok(())
+    }
+
+    fn advance(&mut self, percent: u8) -> Result<(), &'static str> {
+        if self.open.is_none() || percent > 100 || percent < self.percent {
+            return Err("progress is misplaced or goes back");
+        }
+        self.percent = percent;
+        Ok(())
+    }
+
+    /// The level that is open and how much of it is done, in percent.
+    pub(super) fn progress(&self) -> Option<(Level, u8)> {
+        self.open.map(|(level, _)| (level, self.percent))
     }
 
     fn begin(&mut self, start: Start) -> Result<(), &'static str> {
@@ -133,17 +151,30 @@ impl Transcript {
 
 fn checked(mut measured: Measurements) -> Result<Measurements, &'static str> {
     if let Some(generation) = &mut measured.generation {
-        let hex = generation.token_digest.len() == 64 && generation.token_digest.bytes().all(|b| b.is_ascii_hexdigit());
-        if !hex {
+        if !is_sha256(&generation.token_digest) {
             return Err("the token digest is not a SHA-256");
         }
         generation.prompt = clean(&generation.prompt, MAX_GENERATION_CHARACTERS);
         generation.text = clean(&generation.text, MAX_GENERATION_CHARACTERS);
     }
-    if measured.calibration.as_ref().is_some_and(|calibration| calibration.top_logits.len() > MAX_TOP_LOGITS) {
-        return Err("more logits than asked for");
+    if let Some(calibration) = &measured.calibration {
+        let sample = calibration.fingerprint.as_ref().map_or(0, |fingerprint| fingerprint.sample.len());
+        if calibration.top_logits.len() > MAX_TOP_LOGITS || sample > MAX_SAMPLE_LOGITS {
+            return Err("more logits than asked for");
+        }
+        if calibration.fingerprint.as_ref().is_some_and(|fingerprint| !is_sha256(&fingerprint.digest)) {
+            return Err("the fingerprint is not a SHA-256");
+        }
+    }
+    measured.architecture = measured.architecture.map(|name| clean(&name, MAX_CODE_CHARACTERS));
+    if let Some(embedding) = &mut measured.embedding {
+        embedding.pooling = clean(&embedding.pooling, MAX_CODE_CHARACTERS);
     }
     Ok(measured)
+}
+
+fn is_sha256(text: &str) -> bool {
+    text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 /// At most `limit` characters of `text`, with characters that steer terminals or reorder text replaced.

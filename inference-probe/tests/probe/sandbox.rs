@@ -92,7 +92,9 @@ fn request(misdeed: &str, limits: Limits) -> ProbeRequest {
         arguments: vec!["worker".into(), misdeed.into()],
         files: Vec::new(),
         limits,
+        base: Vec::new(),
         cancelled: None,
+        progress: None,
     }
 }
 

@@ -24,7 +24,15 @@ pub(crate) fn probe_bytes(name: &str, bytes: &[u8]) -> ProbeReport {
 
 pub(crate) fn probe(files: Vec<ProbeFile>, limits: Limits) -> ProbeReport {
     let executable = env!("CARGO_BIN_EXE_probe-worker").into();
-    run(&ProbeRequest { executable, arguments: Vec::new(), files, limits, cancelled: None })
+    run(&ProbeRequest {
+        executable,
+        arguments: Vec::new(),
+        files,
+        limits,
+        base: Vec::new(),
+        cancelled: None,
+        progress: None,
+    })
 }
 
 pub(crate) fn codes(report: &ProbeReport) -> Vec<&str> {
