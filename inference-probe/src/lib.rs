@@ -7,6 +7,7 @@
 //! same code as the pipeline's stage.
 
 mod chat_template;
+mod checkpoint;
 mod checks;
 mod engine;
 mod plan;

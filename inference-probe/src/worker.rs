@@ -57,7 +57,7 @@ fn work() -> Result<(), WorkerError> {
         wall_seconds: assignment.wall_limit_seconds,
         threads: assignment.threads,
     })?;
-    let mut recorder = Recorder::new(io::stdout().lock());
+    let mut recorder = Recorder::new(io::stdout());
     recorder.emit(Event::Start(Start {
         engine: engine::NAME.to_owned(),
         engine_version: engine::VERSION.to_owned(),

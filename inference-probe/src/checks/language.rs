@@ -5,6 +5,7 @@ use verifier::format::gguf::{Header, Value};
 
 use super::{Passed, Stop};
 use crate::chat_template::{ChatTemplate, Message, TemplateError};
+use crate::checkpoint::Checkpoint;
 use crate::tokenizer::{self, Tokenizer, TokenizerError};
 use verifier::format::template::TemplateError as Cause;
 
@@ -47,7 +48,8 @@ pub(crate) struct Language {
     pub(crate) prompt_tokens: Vec<u32>,
 }
 
-pub(crate) fn check(file: &str, header: &Header) -> Result<Passed<Language>, Stop> {
+pub(crate) fn check(checkpoint: &Checkpoint<'_>) -> Result<Passed<Language>, Stop> {
+    let (file, header) = (checkpoint.name.as_str(), &checkpoint.header);
     let tokenizer = Tokenizer::from_header(header).map_err(|error| refused(file, &error))?;
     let mut warnings = round_trips(file, &tokenizer)?;
     check_size(file, header, &tokenizer)?;

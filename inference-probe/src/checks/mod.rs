@@ -22,6 +22,9 @@ pub(crate) struct ModelFile {
     pub(crate) reader: FileReader,
 }
 
+/// Told how much of a level is done, as a part of a whole.
+pub(crate) type Progress<'a> = &'a (dyn Fn(u64, u64) + Sync);
+
 /// A level that was passed.
 #[derive(Debug)]
 pub(crate) struct Passed<T> {

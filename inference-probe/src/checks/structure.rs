@@ -2,10 +2,11 @@
 
 use std::collections::HashSet;
 
-use verifier::evidence::{Finding, Severity};
+use verifier::evidence::{Conformance, Finding, Severity};
 use verifier::format::gguf::{Array, Header, TensorInfo, Value};
 
 use super::{Passed, Stop};
+use crate::checkpoint::Checkpoint;
 use crate::engine::architecture::{Architecture, TensorSpecification};
 use crate::engine::hyperparameters::{HyperparameterError, Hyperparameters};
 use crate::engine::{estimate_memory, matrix};
@@ -21,13 +22,15 @@ const MAX_FINDINGS: usize = 16;
 pub(crate) struct Structure {
     pub(crate) architecture: &'static Architecture,
     pub(crate) sizes: Hyperparameters,
+    pub(crate) conformance: Conformance,
 }
 
-pub(crate) fn check(file: &str, header: &Header, memory_limit: u64) -> Result<Passed<Structure>, Stop> {
+pub(crate) fn check(checkpoint: &Checkpoint<'_>, memory_limit: u64) -> Result<Passed<Structure>, Stop> {
+    let (file, header) = (checkpoint.name.as_str(), &checkpoint.header);
     let architecture = find_architecture(header).map_err(|finding| Stop::unsupported(finding.at(file)))?;
     let sizes = Hyperparameters::read(architecture, header).map_err(|error| refused(file, &error))?;
-    let specifications = architecture.tensors(&sizes);
-    let broken = tensor_findings(&specifications, header).chain(vocabulary_findings(header, &sizes));
+    let specifications = architecture.tensors(&sizes, &|name| checkpoint.has(name));
+    let broken = tensor_findings(&specifications, checkpoint).chain(vocabulary_findings(header, &sizes));
     let broken: Vec<Finding> = broken.take(MAX_FINDINGS).map(|finding| finding.at(file)).collect();
     if !broken.is_empty() {
         return Err(Stop::failed(broken));
@@ -41,7 +44,7 @@ pub(crate) fn check(file: &str, header: &Header, memory_limit: u64) -> Result<Pa
         sizes.block_count,
         header.tensors.len()
     );
-    Ok(Passed::new(Structure { architecture, sizes }, detail, warnings))
+    Ok(Passed::new(Structure { architecture, sizes, conformance: Conformance::Verified }, detail, warnings))
 }
 
 fn find_architecture(header: &Header) -> Result<&'static Architecture, Finding> {
@@ -68,10 +71,9 @@ fn refused(file: &str, error: &HyperparameterError) -> Stop {
 
 fn tensor_findings<'a>(
     specifications: &'a [TensorSpecification],
-    header: &'a Header,
+    checkpoint: &'a Checkpoint<'_>,
 ) -> impl Iterator<Item = Finding> + 'a {
-    let find = |name: &str| header.tensors.iter().find(|tensor| tensor.name == name);
-    specifications.iter().filter_map(move |specification| match find(&specification.name) {
+    specifications.iter().filter_map(|specification| match checkpoint.tensor(&specification.name) {
         Some(tensor) => wrong_shape(specification, tensor),
         None => specification.required.then(|| {
             let detail = format!("the tensor `{}` is missing", specification.name);

@@ -11,7 +11,8 @@ use verifier::ReadAt;
 use verifier::evidence::{Finding, Severity};
 use verifier::format::gguf::{Header, TensorInfo};
 
-use super::{Passed, Stop};
+use super::{Passed, Progress, Stop};
+use crate::checkpoint::Checkpoint;
 use crate::engine::decoder::EngineError;
 use crate::engine::matrix;
 
@@ -36,8 +37,10 @@ struct Content {
     any_nonzero: bool,
 }
 
-pub(crate) fn check(file: &str, header: &Header, source: &dyn ReadAt, threads: u32) -> Result<Passed<()>, Stop> {
-    let contents = scan(header, source, threads).map_err(|error| match error {
+pub(crate) fn check(checkpoint: &Checkpoint<'_>, threads: u32, progress: Progress<'_>) -> Result<Passed<()>, Stop> {
+    let (file, header) = (checkpoint.name.as_str(), &checkpoint.header);
+    progress(0, 1);
+    let contents = scan(header, checkpoint, threads).map_err(|error| match error {
         EngineError::Io(error) => Stop::unreadable(file, &error),
         other => Stop::inconclusive(
             Finding::new("ENGINE_ERROR", Severity::Medium, other.to_string(), "Report the file to the maintainers.")

@@ -3,14 +3,17 @@
 //! Keys that would change the computation in a way the decoder does not implement are
 //! refused here: a loader that ignores them produces a model that is subtly another one.
 
-use verifier::format::gguf::{Header, Value};
+mod keys;
+mod rotary;
 
-use super::architecture::Architecture;
+use verifier::format::gguf::Header;
 
-/// Bounds that keep a hostile header from asking for endless work; real models are far below.
-const MAX_BLOCKS: u64 = 1_024;
-const MAX_WIDTH: u64 = 1 << 20;
-const MAX_VOCABULARY: u64 = 1 << 22;
+use super::architecture::{
+    Architecture, AttentionScale, EmbeddingScale, LogitScale, Normalization, Presence, Residual, SharedExpert,
+    SoftCaps, Window,
+};
+use keys::{Keys, MAX_BLOCKS, MAX_EXPERTS, MAX_WIDTH};
+pub(crate) use rotary::{Rotary, Scaling};
 
 /// Why a header does not describe a model that can be computed.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -33,37 +36,75 @@ pub(crate) struct Hyperparameters {
     pub(crate) key_value_head_count: u64,
     /// Elements of one attention head.
     pub(crate) head_length: u64,
-    /// Leading elements of a head that carry the position.
-    pub(crate) rotary_dimensions: u64,
-    pub(crate) rotary_base: f64,
-    /// Positions are divided by this factor (linear scaling); 1 for most models.
-    pub(crate) position_divisor: f64,
+    pub(crate) rotary: Rotary,
+    pub(crate) window: Option<SlidingWindow>,
+    pub(crate) attention_scale: f64,
+    pub(crate) attention_soft_cap: Option<f64>,
+    pub(crate) logit_soft_cap: Option<f64>,
     pub(crate) normalization_epsilon: f64,
+    pub(crate) parallel_residual: bool,
+    pub(crate) embedding_scale: f64,
+    pub(crate) residual_scale: f64,
+    /// What logits are multiplied with.
+    pub(crate) logit_scale: f64,
+    pub(crate) experts: Option<ExpertSizes>,
     /// Rows of the token embedding.
     pub(crate) vocabulary_size: u64,
     pub(crate) context_length: u64,
 }
 
+/// Blocks that see only the last positions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct SlidingWindow {
+    /// Positions that are seen, the present one among them.
+    pub(crate) length: u64,
+    /// For each block.
+    pub(crate) windowed: Vec<bool>,
+}
+
+/// The sizes of a mixture of experts.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct ExpertSizes {
+    pub(crate) count: u64,
+    /// Experts that each token goes through.
+    pub(crate) used: u64,
+    pub(crate) feed_forward_length: u64,
+    /// Of the expert that every token goes through; 0 where there is none.
+    pub(crate) shared_feed_forward_length: u64,
+    /// What the experts' shares are multiplied with.
+    pub(crate) weights_scale: f64,
+}
+
 impl Hyperparameters {
     pub(crate) fn read(architecture: &Architecture, header: &Header) -> Result<Self, HyperparameterError> {
         let keys = Keys { prefix: architecture.name, header };
-        keys.refuse_unsupported()?;
+        keys.refuse_what_is_not_computed(architecture)?;
         let embedding_length = keys.size("embedding_length", MAX_WIDTH)?;
         let head_count = keys.size("attention.head_count", MAX_WIDTH)?;
         let head_length = keys.head_length(embedding_length, head_count)?;
+        let block_count = keys.size("block_count", MAX_BLOCKS)?;
+        let context_length = keys.size("context_length", u64::from(u32::MAX))?;
+        let (attention_soft_cap, logit_soft_cap) = soft_caps(architecture, &keys)?;
         let sizes = Self {
-            block_count: keys.size("block_count", MAX_BLOCKS)?,
+            block_count,
             embedding_length,
-            feed_forward_length: keys.size("feed_forward_length", MAX_WIDTH)?,
+            feed_forward_length: keys.size_or("feed_forward_length", MAX_WIDTH, embedding_length)?,
             head_count,
             key_value_head_count: keys.size_or("attention.head_count_kv", MAX_WIDTH, head_count)?,
             head_length,
-            rotary_dimensions: keys.size_or("rope.dimension_count", MAX_WIDTH, head_length)?,
-            rotary_base: keys.positive_or("rope.freq_base", 10_000.0)?,
-            position_divisor: keys.position_divisor()?,
-            normalization_epsilon: keys.positive("attention.layer_norm_rms_epsilon")?,
+            rotary: Rotary::read(&keys, head_length, context_length)?,
+            window: window(architecture, &keys, block_count)?,
+            attention_scale: attention_scale(architecture, &keys, embedding_length, head_count, head_length)?,
+            attention_soft_cap,
+            logit_soft_cap,
+            normalization_epsilon: keys.positive(epsilon_key(architecture.normalization))?,
+            parallel_residual: parallel_residual(architecture, &keys),
+            embedding_scale: embedding_scale(architecture, &keys, embedding_length)?,
+            residual_scale: if architecture.residual_scale { keys.scale_or_one("residual_scale")? } else { 1.0 },
+            logit_scale: logit_scale(architecture, &keys)?,
+            experts: experts(architecture, &keys)?,
             vocabulary_size: keys.vocabulary_size()?,
-            context_length: keys.size("context_length", u64::from(u32::MAX))?,
+            context_length,
         };
         sizes.check(&keys)?;
         Ok(sizes)
@@ -74,121 +115,118 @@ impl Hyperparameters {
             let rule = "the number of heads must be a multiple of it";
             return Err(keys.impossible("attention.head_count_kv", &self.key_value_head_count, rule));
         }
-        if self.rotary_dimensions > self.head_length || !self.rotary_dimensions.is_multiple_of(2) {
-            let rule = "it must be even and at most the length of a head";
-            return Err(keys.impossible("rope.dimension_count", &self.rotary_dimensions, rule));
+        if let Some(experts) = self.experts.filter(|experts| experts.used > experts.count) {
+            let rule = "there are fewer experts";
+            return Err(keys.impossible("expert_used_count", &experts.used, rule));
         }
         Ok(())
     }
+
+    /// Whether the block with this number sees only the last positions.
+    pub(crate) fn is_windowed(&self, block: u64) -> bool {
+        let windowed = |window: &SlidingWindow| Some(*window.windowed.get(usize::try_from(block).ok()?)?);
+        self.window.as_ref().and_then(windowed).unwrap_or(false)
+    }
 }
 
-/// The keys of one architecture.
-struct Keys<'a> {
-    prefix: &'static str,
-    header: &'a Header,
+const fn epsilon_key(normalization: Normalization) -> &'static str {
+    match normalization {
+        Normalization::RootMeanSquare => "attention.layer_norm_rms_epsilon",
+        Normalization::Layer { .. } => "attention.layer_norm_epsilon",
+    }
 }
 
-impl<'a> Keys<'a> {
-    fn name(&self, key: &str) -> String {
-        format!("{}.{key}", self.prefix)
+fn window(
+    architecture: &Architecture,
+    keys: &Keys<'_>,
+    block_count: u64,
+) -> Result<Option<SlidingWindow>, HyperparameterError> {
+    let Window::AllButLastOf { period, .. } = architecture.window else { return Ok(None) };
+    if keys.number("attention.sliding_window").unwrap_or(0.0) == 0.0 {
+        return Ok(None);
     }
+    let length = keys.size("attention.sliding_window", u64::from(u32::MAX))?;
+    let windowed = keys.window_pattern(period, block_count)?;
+    Ok(Some(SlidingWindow { length, windowed }))
+}
 
-    fn get(&self, key: &str) -> Option<&'a Value> {
-        self.header.get(&self.name(key))
-    }
-
-    fn size(&self, key: &str, limit: u64) -> Result<u64, HyperparameterError> {
-        let value = self.get(key).ok_or_else(|| HyperparameterError::Missing(self.name(key)))?;
-        if value.as_array().is_some() {
-            return Err(HyperparameterError::Unsupported {
-                key: self.name(key),
-                value: "one value per block".to_owned(),
-            });
+#[expect(clippy::cast_precision_loss, reason = "sizes are far below 2^52")]
+fn attention_scale(
+    architecture: &Architecture,
+    keys: &Keys<'_>,
+    width: u64,
+    heads: u64,
+    head_length: u64,
+) -> Result<f64, HyperparameterError> {
+    let of_head = 1.0 / (head_length as f64).sqrt();
+    match architecture.attention_scale {
+        AttentionScale::Key if keys.number("attention.scale").unwrap_or(0.0) != 0.0 => keys.positive("attention.scale"),
+        AttentionScale::WidthPerHeadInModelOf { blocks } if keys.number("block_count") == Some(blocks as f64) => {
+            Ok(1.0 / ((width / heads) as f64).sqrt())
         }
-        let size = value.as_u64().ok_or_else(|| HyperparameterError::Missing(self.name(key)))?;
-        if size == 0 || size > limit {
-            return Err(self.impossible(key, &size, "it is zero or beyond any real model"));
-        }
-        Ok(size)
+        AttentionScale::HeadLength | AttentionScale::Key | AttentionScale::WidthPerHeadInModelOf { .. } => Ok(of_head),
     }
+}
 
-    fn size_or(&self, key: &str, limit: u64, default: u64) -> Result<u64, HyperparameterError> {
-        if self.get(key).is_some() { self.size(key, limit) } else { Ok(default) }
-    }
+type Caps = (Option<f64>, Option<f64>);
 
-    fn positive(&self, key: &str) -> Result<f64, HyperparameterError> {
-        let number = self.get(key).and_then(Value::as_f64);
-        let number = number.ok_or_else(|| HyperparameterError::Missing(self.name(key)))?;
-        if number.is_finite() && number > 0.0 {
-            Ok(number)
-        } else {
-            Err(self.impossible(key, &number, "it must be a positive number"))
-        }
+fn soft_caps(architecture: &Architecture, keys: &Keys<'_>) -> Result<Caps, HyperparameterError> {
+    let of_logits = "final_logit_softcapping";
+    match architecture.soft_caps {
+        SoftCaps::None => Ok((None, None)),
+        SoftCaps::AttentionAndLogits { attention, logits } => Ok((
+            Some(keys.positive_or("attn_logit_softcapping", attention)?),
+            Some(keys.positive_or(of_logits, logits)?),
+        )),
+        SoftCaps::LogitsByKey if keys.number(of_logits).unwrap_or(0.0) == 0.0 => Ok((None, None)),
+        SoftCaps::LogitsByKey => Ok((None, Some(keys.positive(of_logits)?))),
     }
+}
 
-    fn positive_or(&self, key: &str, default: f64) -> Result<f64, HyperparameterError> {
-        if self.get(key).is_some() { self.positive(key) } else { Ok(default) }
+fn parallel_residual(architecture: &Architecture, keys: &Keys<'_>) -> bool {
+    match architecture.residual {
+        Residual::Parallel => true,
+        Residual::Sequential | Residual::ParallelWithoutSecondNorm => false,
+        Residual::ByKey => keys.flag("use_parallel_residual").unwrap_or(true),
     }
+}
 
-    fn head_length(&self, width: u64, heads: u64) -> Result<u64, HyperparameterError> {
-        if self.get("attention.key_length").is_none() && !width.is_multiple_of(heads) {
-            return Err(self.impossible(
-                "attention.head_count",
-                &heads,
-                "the embedding length must be a multiple of it",
-            ));
-        }
-        let length = self.size_or("attention.key_length", MAX_WIDTH, width / heads)?;
-        let value_length = self.size_or("attention.value_length", MAX_WIDTH, length)?;
-        if value_length == length { Ok(length) } else { Err(self.unsupported("attention.value_length", &value_length)) }
+#[expect(clippy::cast_precision_loss, reason = "sizes are far below 2^52")]
+fn embedding_scale(architecture: &Architecture, keys: &Keys<'_>, width: u64) -> Result<f64, HyperparameterError> {
+    match architecture.embedding_scale {
+        EmbeddingScale::One => Ok(1.0),
+        EmbeddingScale::SquareRootOfWidth => Ok((width as f64).sqrt()),
+        EmbeddingScale::Key => keys.scale_or_one("embedding_scale"),
     }
+}
 
-    /// Positions are divided by `rope.scaling.factor` when its type is `linear`. Older files give
-    /// the factor alone, as `rope.scale_linear`.
-    fn position_divisor(&self) -> Result<f64, HyperparameterError> {
-        match self.get("rope.scaling.type").and_then(Value::as_str) {
-            None => self.positive_or("rope.scale_linear", 1.0),
-            Some("none") => Ok(1.0),
-            Some("linear") => self.positive("rope.scaling.factor"),
-            Some(other) => Err(self.unsupported("rope.scaling.type", &other)),
-        }
+fn logit_scale(architecture: &Architecture, keys: &Keys<'_>) -> Result<f64, HyperparameterError> {
+    match architecture.logit_scale {
+        LogitScale::None => Ok(1.0),
+        LogitScale::Multiply => keys.scale_or_one("logit_scale"),
+        LogitScale::Divide => Ok(1.0 / keys.scale_or_one("logit_scale")?),
     }
+}
 
-    fn vocabulary_size(&self) -> Result<u64, HyperparameterError> {
-        let embedding = self.header.tensor("token_embd.weight");
-        let rows = embedding.and_then(|tensor| tensor.dimensions.get(1).copied());
-        match rows {
-            Some(rows) if rows <= MAX_VOCABULARY => Ok(rows),
-            Some(rows) => Err(self.impossible("vocab_size", &rows, "it is beyond any real model")),
-            // The missing tensor is reported with the other tensors.
-            None => self.size_or("vocab_size", MAX_VOCABULARY, 1),
-        }
+fn experts(architecture: &Architecture, keys: &Keys<'_>) -> Result<Option<ExpertSizes>, HyperparameterError> {
+    let Some(experts) = architecture.experts else { return Ok(None) };
+    if experts.presence == Presence::Sometimes && keys.number("expert_count").unwrap_or(0.0) == 0.0 {
+        return Ok(None);
     }
-
-    fn refuse_unsupported(&self) -> Result<(), HyperparameterError> {
-        let zero_or_absent = ["expert_count", "attention.clamp_kqv", "logit_scale", "attention.scale"];
-        for key in zero_or_absent {
-            let value = self.get(key).and_then(Value::as_f64);
-            if let Some(value) = value.filter(|value| *value != 0.0) {
-                return Err(self.unsupported(key, &value));
-            }
-        }
-        if self.get("attention.causal").and_then(Value::as_bool) == Some(false) {
-            return Err(self.unsupported("attention.causal", &false));
-        }
-        match self.header.get("general.type").and_then(Value::as_str) {
-            None | Some("model") => Ok(()),
-            Some(other) => {
-                Err(HyperparameterError::Unsupported { key: "general.type".to_owned(), value: other.to_owned() })
-            }
-        }
-    }
-
-    fn impossible(&self, key: &str, value: &dyn std::fmt::Display, rule: &'static str) -> HyperparameterError {
-        HyperparameterError::Impossible { key: self.name(key), value: value.to_string(), rule }
-    }
-
-    fn unsupported(&self, key: &str, value: &dyn std::fmt::Display) -> HyperparameterError {
-        HyperparameterError::Unsupported { key: self.name(key), value: value.to_string() }
-    }
+    let dense = keys.size_or("feed_forward_length", MAX_WIDTH, 0)?;
+    let used = keys.size("expert_used_count", MAX_EXPERTS)?;
+    let shared_key = "expert_shared_feed_forward_length";
+    let shared_feed_forward_length = match experts.shared {
+        SharedExpert::None => 0,
+        SharedExpert::Gated => keys.size_or(shared_key, MAX_WIDTH, dense)?,
+        SharedExpert::Plain if keys.number(shared_key).unwrap_or(0.0) == 0.0 => 0,
+        SharedExpert::Plain => keys.size(shared_key, MAX_WIDTH)?,
+    };
+    Ok(Some(ExpertSizes {
+        count: keys.size("expert_count", MAX_EXPERTS)?,
+        used,
+        feed_forward_length: keys.size_or("expert_feed_forward_length", MAX_WIDTH, dense)?,
+        shared_feed_forward_length,
+        weights_scale: keys.scale_or_one("expert_weights_scale")?,
+    }))
 }

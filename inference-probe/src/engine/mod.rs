@@ -10,7 +10,10 @@ pub(crate) mod decoder;
 pub(crate) mod generate;
 pub(crate) mod hyperparameters;
 pub(crate) mod matrix;
+mod operations;
 mod rotary;
+#[cfg(test)]
+pub(crate) mod test_models;
 pub(crate) mod weights;
 
 use verifier::format::gguf::{Header, TensorType};

@@ -1,0 +1,62 @@
+//! The files of a model as one header and one address space.
+//!
+//! A model may be one GGUF file, the parts of a split one, or safetensors with a
+//! configuration beside them. Everything after this module sees a single GGUF header, whose
+//! tensors lie at offsets of a [`Checkpoint`].
+
+mod error;
+mod gguf;
+mod space;
+
+use std::collections::HashMap;
+use std::io;
+
+use verifier::ReadAt;
+use verifier::format::gguf::{Header, TensorInfo};
+
+use crate::checks::ModelFile;
+pub(crate) use error::CheckpointError;
+pub(crate) use space::{AddressSpace, Extent};
+
+/// A model whose header has been read.
+pub(crate) struct Checkpoint<'a> {
+    /// The file that findings name; the first of several.
+    pub(crate) name: String,
+    /// What kind of file it is, in words.
+    pub(crate) container: String,
+    pub(crate) header: Header,
+    space: AddressSpace<'a>,
+    /// Numbers of the header's tensors by name.
+    numbers: HashMap<String, usize>,
+}
+
+impl<'a> Checkpoint<'a> {
+    /// Finds the model among `files` and reads its header.
+    pub(crate) fn open(files: &'a [ModelFile]) -> Result<Self, CheckpointError> {
+        let parts = gguf::parts(files)?;
+        gguf::open(&parts)
+    }
+
+    fn new(name: String, container: String, header: Header, space: AddressSpace<'a>) -> Self {
+        let numbers = header.tensors.iter().enumerate().map(|(number, tensor)| (tensor.name.clone(), number));
+        Self { name, container, numbers: numbers.collect(), header, space }
+    }
+
+    pub(crate) fn tensor(&self, name: &str) -> Option<&TensorInfo> {
+        self.numbers.get(name).map(|number| &self.header.tensors[*number])
+    }
+
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.numbers.contains_key(name)
+    }
+}
+
+impl ReadAt for Checkpoint<'_> {
+    fn size(&self) -> u64 {
+        self.space.size()
+    }
+
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
+        self.space.read_at(offset, buffer)
+    }
+}
