@@ -5,7 +5,9 @@
 //! `make goldens` computes them again.
 
 mod dense;
+mod experts;
 mod gemma;
+mod layer_norm;
 mod model;
 
 use crate::random::Random;
@@ -37,7 +39,7 @@ impl Case {
 
 /// Every model, in the order of the families.
 pub fn cases() -> Vec<Case> {
-    [dense::CASES, gemma::CASES].concat()
+    [dense::CASES, gemma::CASES, layer_norm::CASES, experts::CASES].concat()
 }
 
 const fn case(name: &'static str, architecture: &'static str, build: fn() -> Vec<u8>) -> Case {

@@ -75,7 +75,7 @@ pub(super) fn bias(name: &str, dimensions: &[usize]) -> Part {
 
 /// A matrix, inputs first; of several experts where there is a third number.
 pub(super) fn matrix(name: &str, dimensions: &[usize]) -> Part {
-    let sharpened = ["attn_q", "attn_k", "attn_qkv", "ffn_gate_inp", "token_embd"];
+    let sharpened = ["attn_q", "attn_k", "attn_qkv", "ffn_gate_inp", "token_embd", "position_embd"];
     let factor = if sharpened.contains(&name) { 2.0 } else { 1.0 };
     part(format!("{name}.weight"), dimensions, Content::Matrix(factor))
 }
@@ -86,6 +86,11 @@ pub(super) fn rotary_factors(name: &str, pairs: usize, most: f32) -> Part {
 }
 
 impl Part {
+    pub(super) const fn of_type(mut self, tensor_type: TensorType) -> Self {
+        self.tensor_type = tensor_type;
+        self
+    }
+
     fn tensor(&self, name: &str, random: &mut Random) -> Tensor {
         let count = self.dimensions.iter().product();
         let values: Vec<f32> = (0..count).map(|index| self.value(index, random)).collect();
@@ -165,6 +170,20 @@ impl Model {
 
     pub(super) fn number(self, key: &str, number: f32) -> Self {
         self.key(key, Value::F32(number))
+    }
+
+    pub(super) fn flag(self, key: &str, flag: bool) -> Self {
+        self.key(key, Value::Bool(flag))
+    }
+
+    /// Rotary frequencies of a context 4 times as long as the original one.
+    pub(super) fn scaled(self, kind: &str) -> Self {
+        self.key("rope.scaling.type", Value::string(kind)).number("rope.scaling.factor", 4.0)
+    }
+
+    /// Scaling that leaves fast rotations as they are and slows slow ones.
+    pub(super) fn yarn(self) -> Self {
+        self.scaled("yarn").length("rope.scaling.original_context_length", 64)
     }
 
     /// Normalization by the root mean square.
@@ -274,6 +293,29 @@ pub(super) fn gain_and_bias(name: &str, sizes: &Sizes) -> Vec<Part> {
 /// Gains of norms over the width.
 pub(super) fn gains(names: &[&str], sizes: &Sizes) -> Vec<Part> {
     names.iter().map(|name| gain(name, &[sizes.width])).collect()
+}
+
+/// Biases of a feed-forward layer without a gate.
+pub(super) fn ungated_biases(sizes: &Sizes) -> Vec<Part> {
+    vec![bias("ffn_up", &[sizes.hidden]), bias("ffn_down", &[sizes.width])]
+}
+
+/// Biases of queries, keys and values together, and of attention's output.
+pub(super) fn fused_attention_biases(sizes: &Sizes) -> Vec<Part> {
+    vec![bias("attn_qkv", &[sizes.queries() + 2 * sizes.keys()]), bias("attn_output", &[sizes.width])]
+}
+
+/// Gains of queries and keys that differ from head to head.
+pub(super) fn separate_head_gains(sizes: &Sizes) -> Vec<Part> {
+    vec![
+        gain("attn_q_norm", &[sizes.head_length, sizes.heads]),
+        gain("attn_k_norm", &[sizes.head_length, sizes.key_value_heads]),
+    ]
+}
+
+/// Gains over all queries and over all keys, before they are cut into heads.
+pub(super) fn whole_gains(sizes: &Sizes) -> Vec<Part> {
+    vec![gain("attn_q_norm", &[sizes.queries()]), gain("attn_k_norm", &[sizes.keys()])]
 }
 
 /// Gains over each head of queries and of keys, the same for all heads.
