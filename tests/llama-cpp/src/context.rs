@@ -6,28 +6,34 @@ use llama_cpp_sys_2 as sys;
 
 use crate::{Error, Model, error};
 
-/// What a context computes, and how.
+/// How a context computes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Purpose {
-    /// Logits as exact as llama.cpp gives them.
-    ExactLogits,
-    /// One pooled vector for the sequence.
-    Embedding,
-    /// Logits of the last position, with llama.cpp's own defaults.
-    Speed,
+pub enum Manner {
+    /// Logits as exact as llama.cpp gives them: no flash attention, keys and values as F32.
+    Exact,
+    /// The same, for one pooled vector of the sequence.
+    Pooled,
+    /// With llama.cpp's own defaults.
+    Default,
+}
+
+/// Which tokens logits are wanted for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wanted {
+    All,
+    Last,
 }
 
 /// A model at work.
 pub struct Context<'a> {
     pointer: NonNull<sys::llama_context>,
     model: &'a Model,
-    purpose: Purpose,
     length: usize,
 }
 
 impl<'a> Context<'a> {
     /// A context of `positions` tokens.
-    pub fn new(model: &'a Model, positions: u32, threads: i32, purpose: Purpose) -> Result<Self, Error> {
+    pub fn new(model: &'a Model, positions: u32, threads: i32, manner: Manner) -> Result<Self, Error> {
         // SAFETY: the parameters are llama.cpp's own, and the model outlives the context.
         let pointer = unsafe {
             let mut parameters = sys::llama_context_default_params();
@@ -36,8 +42,8 @@ impl<'a> Context<'a> {
             parameters.n_ubatch = positions;
             parameters.n_threads = threads;
             parameters.n_threads_batch = threads;
-            parameters.embeddings = purpose == Purpose::Embedding;
-            if purpose != Purpose::Speed {
+            parameters.embeddings = manner == Manner::Pooled;
+            if manner != Manner::Default {
                 parameters.flash_attn_type = sys::LLAMA_FLASH_ATTN_TYPE_DISABLED;
                 parameters.type_k = sys::GGML_TYPE_F32;
                 parameters.type_v = sys::GGML_TYPE_F32;
@@ -45,12 +51,11 @@ impl<'a> Context<'a> {
             sys::llama_init_from_model(model.pointer.as_ptr(), parameters)
         };
         let pointer = NonNull::new(pointer).ok_or_else(|| error("llama.cpp makes no context for this model"))?;
-        Ok(Self { pointer, model, purpose, length: 0 })
+        Ok(Self { pointer, model, length: 0 })
     }
 
-    /// Appends tokens, computing logits for each of them (for the last one only where speed
-    /// is measured).
-    pub fn append(&mut self, tokens: &[i32]) -> Result<(), Error> {
+    /// Appends tokens.
+    pub fn append(&mut self, tokens: &[i32], wanted: Wanted) -> Result<(), Error> {
         let count = i32::try_from(tokens.len()).map_err(|_| error("too many tokens"))?;
         // SAFETY: the batch has room for all tokens, each in one sequence, and is freed after its use.
         let code = unsafe {
@@ -60,8 +65,7 @@ impl<'a> Context<'a> {
                 *batch.pos.add(index) = i32::try_from(self.length + index).unwrap_or(i32::MAX);
                 *batch.n_seq_id.add(index) = 1;
                 **batch.seq_id.add(index) = 0;
-                let wanted = self.purpose != Purpose::Speed || index + 1 == tokens.len();
-                *batch.logits.add(index) = i8::from(wanted);
+                *batch.logits.add(index) = i8::from(wanted == Wanted::All || index + 1 == tokens.len());
             }
             batch.n_tokens = count;
             let code = sys::llama_decode(self.pointer.as_ptr(), batch);

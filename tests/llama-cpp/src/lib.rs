@@ -1,10 +1,9 @@
-//! llama.cpp on the CPU, set to compute as exactly as it can: no flash attention, keys and
-//! values kept as F32. Safe to call, so that programs hold no pointers.
+//! llama.cpp on the CPU, safe to call, so that programs hold no pointers.
 
 mod context;
 mod model;
 
-pub use context::{Context, Purpose};
+pub use context::{Context, Manner, Wanted};
 pub use model::{Model, quantize};
 
 /// What went wrong, in words.

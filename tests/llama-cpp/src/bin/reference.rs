@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use llama_cpp_reference::{Context, Error, Model, Purpose, quantize, quiet, version};
+use llama_cpp_reference::{Context, Error, Manner, Model, Wanted, quantize, quiet, version};
 
 const USAGE: &str = "usage:
   reference version
@@ -12,7 +12,7 @@ const USAGE: &str = "usage:
   reference embedding MODEL CONTEXT TOKEN…       the pooled vector
   reference tokenize  MODEL < TEXTS              ids of each line, in which \\n, \\t and \\\\ stand for what they mean: plain, as a
                                                  document, with control tokens
-  reference predict   MODEL REPACK CONTEXT TOKEN…  perplexity, and the best logits after the last token; REPACK is yes or no
+  reference predict   MODEL MANNER CONTEXT TOKEN…  perplexity, and the best logits after the last token; MANNER is exact or default
   reference speed     MODEL THREADS PROMPT DECODE  milliseconds to load, tokens per second of prompt and decoding, peak memory
   reference quantize  INPUT OUTPUT TYPE";
 
@@ -41,8 +41,11 @@ fn run(arguments: &[&str]) -> Result<String, Error> {
         ["logits", model, context, tokens @ ..] => logits(model, number(context)?, &numbers(tokens)?),
         ["embedding", model, context, tokens @ ..] => embedding(model, number(context)?, &numbers(tokens)?),
         ["tokenize", model] => tokenize(model),
-        ["predict", model, repack, context, tokens @ ..] => {
-            predict(model, *repack == "yes", number(context)?, &numbers(tokens)?)
+        ["predict", model, "exact", context, tokens @ ..] => {
+            predict(model, Manner::Exact, number(context)?, &numbers(tokens)?)
+        }
+        ["predict", model, "default", context, tokens @ ..] => {
+            predict(model, Manner::Default, number(context)?, &numbers(tokens)?)
         }
         ["speed", model, threads, prompt, decode] => speed(model, number(threads)?, number(prompt)?, number(decode)?),
         ["quantize", input, output, kind] => {
@@ -66,29 +69,29 @@ fn list<T: std::fmt::Display>(values: impl IntoIterator<Item = T>) -> String {
     format!("[{}]", texts.join(", "))
 }
 
-/// Weights are not rearranged: that would change sums' order for some types.
-fn load(path: &str) -> Result<Model, Error> {
-    Model::load(Path::new(path), false)
+/// Only llama.cpp's own defaults rearrange weights: that changes sums' order for some types.
+fn load(path: &str, manner: Manner) -> Result<Model, Error> {
+    Model::load(Path::new(path), manner == Manner::Default)
 }
 
 fn logits(path: &str, positions: u32, tokens: &[i32]) -> Result<String, Error> {
-    let model = load(path)?;
-    let mut context = Context::new(&model, positions, 1, Purpose::ExactLogits)?;
-    context.append(tokens)?;
+    let model = load(path, Manner::Exact)?;
+    let mut context = Context::new(&model, positions, 1, Manner::Exact)?;
+    context.append(tokens, Wanted::All)?;
     let rows: Result<Vec<String>, Error> =
         (0..tokens.len()).map(|index| context.logits(i32::try_from(index).unwrap_or(-1)).map(list)).collect();
     Ok(format!("{{\"logits\": {}}}", list(rows?)))
 }
 
 fn embedding(path: &str, positions: u32, tokens: &[i32]) -> Result<String, Error> {
-    let model = load(path)?;
-    let mut context = Context::new(&model, positions, 1, Purpose::Embedding)?;
-    context.append(tokens)?;
+    let model = load(path, Manner::Pooled)?;
+    let mut context = Context::new(&model, positions, 1, Manner::Pooled)?;
+    context.append(tokens, Wanted::All)?;
     Ok(format!("{{\"embedding\": {}}}", list(context.embedding()?)))
 }
 
 fn tokenize(path: &str) -> Result<String, Error> {
-    let model = load(path)?;
+    let model = load(path, Manner::Exact)?;
     let mut rows = Vec::new();
     for line in std::io::stdin().lines() {
         let text = unquoted(&line.map_err(|error| Error(error.to_string()))?);
@@ -115,10 +118,10 @@ fn unquoted(line: &str) -> String {
     text
 }
 
-fn predict(path: &str, repack: bool, positions: u32, tokens: &[i32]) -> Result<String, Error> {
-    let model = Model::load(Path::new(path), repack)?;
-    let mut context = Context::new(&model, positions, 1, Purpose::ExactLogits)?;
-    context.append(tokens)?;
+fn predict(path: &str, manner: Manner, positions: u32, tokens: &[i32]) -> Result<String, Error> {
+    let model = load(path, manner)?;
+    let mut context = Context::new(&model, positions, 1, manner)?;
+    context.append(tokens, Wanted::All)?;
     let mut loss = 0.0;
     for (index, next) in tokens.iter().enumerate().skip(1) {
         let logits = context.logits(i32::try_from(index - 1).unwrap_or(-1))?;
@@ -140,20 +143,20 @@ fn log_probability(logits: &[f32], token: usize) -> f64 {
 /// The prompt is made of arbitrary tokens: the time does not depend on which they are.
 fn speed(path: &str, threads: i32, prompt: u32, decode: u32) -> Result<String, Error> {
     let started = Instant::now();
-    let model = Model::load(Path::new(path), true)?;
+    let model = load(path, Manner::Default)?;
     let load = started.elapsed().as_secs_f64() * 1e3;
-    let mut context = Context::new(&model, prompt + decode, threads, Purpose::Speed)?;
+    let mut context = Context::new(&model, prompt + decode, threads, Manner::Default)?;
     let tokens: Vec<i32> = (0..prompt).map(|index| i32::try_from(index * 7 % 1000).unwrap_or(0)).collect();
     // The first run touches the weights' pages and builds the graphs.
-    context.append(&tokens)?;
+    context.append(&tokens, Wanted::Last)?;
     context.clear();
     let started = Instant::now();
-    context.append(&tokens)?;
+    context.append(&tokens, Wanted::Last)?;
     let prompt_rate = f64::from(prompt) / started.elapsed().as_secs_f64();
     let started = Instant::now();
     let mut token = greedy(&context)?;
     for _ in 0..decode {
-        context.append(&[token])?;
+        context.append(&[token], Wanted::Last)?;
         token = greedy(&context)?;
     }
     let decode_rate = f64::from(decode) / started.elapsed().as_secs_f64();
