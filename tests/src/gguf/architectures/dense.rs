@@ -1,0 +1,149 @@
+//! Families of one dense layout: attention, then a feed-forward layer, each after a norm.
+
+use super::model::{
+    GROUPED, LONG_HEADS, Model, Part, Sizes, UNGROUPED, attention, attention_biases, bias, fused_attention, gains,
+    gated, head_gains, matrix, rotary_factors, whole_gains,
+};
+use super::{Case, case};
+
+pub(super) const CASES: &[Case] = &[
+    case("llama", "llama", || llama(GROUPED).build()),
+    case("llama-ungrouped", "llama", || llama(UNGROUPED).build()),
+    case("llama-long-heads", "llama", || llama(LONG_HEADS).build()),
+    case("llama-untied", "llama", || llama(GROUPED).untied().build()),
+    case("llama-rotary-factors", "llama", || {
+        llama(GROUPED).number("rope.freq_base", 500_000.0).globals([rotary_factors("rope_freqs", 8, 8.0)]).build()
+    }),
+    case("llama-linear-scaling", "llama", || llama(GROUPED).scaled("linear").build()),
+    case("llama-yarn", "llama", || llama(GROUPED).yarn().build()),
+    case("llama-biases", "llama", || llama(GROUPED).block(llama_biases(&GROUPED)).build()),
+    case("llama-fused", "llama", || rms("llama", GROUPED, fused_attention(&GROUPED)).build()),
+    case("qwen2", "qwen2", || qwen2(GROUPED).build()),
+    case("qwen2-untied", "qwen2", || qwen2(UNGROUPED).untied().globals([bias("output", &[261])]).build()),
+    case("qwen2-yarn", "qwen2", || qwen2(GROUPED).yarn().build()),
+    case("qwen3", "qwen3", || qwen3(LONG_HEADS).build()),
+    case("qwen3-untied", "qwen3", || qwen3(GROUPED).untied().build()),
+    case("phi3", "phi3", || phi3().untied().build()),
+    case("phi3-window", "phi3", || phi3().length("attention.sliding_window", 8).untied().build()),
+    case("phi3-partial-rotary", "phi3", || phi3().length("rope.dimension_count", 12).build()),
+    case("phi3-long-factors", "phi3", || long_rope(16).build()),
+    case("phi3-short-factors", "phi3", || long_rope(4096).build()),
+    case("granite", "granite", || granite().build()),
+    case("granite-no-rotation", "granite", || granite().flag("rope.scaling.finetuned", false).untied().build()),
+    case("olmo2", "olmo2", || olmo2(GROUPED).build()),
+    case("olmo2-windows", "olmo2", || {
+        olmo2(Sizes { blocks: 5, ..GROUPED }).length("attention.sliding_window", 8).yarn().build()
+    }),
+    case("glm4", "glm4", || glm4().build()),
+    case("glm4-biases", "glm4", || glm4().block(attention_biases(&GROUPED)).untied().build()),
+    case("smollm3", "smollm3", || {
+        let sizes = Sizes { blocks: 5, ..GROUPED };
+        rms("smollm3", sizes, attention(&sizes)).build()
+    }),
+    case("internlm2", "internlm2", || rms("internlm2", GROUPED, attention(&GROUPED)).untied().build()),
+    case("exaone", "exaone", || {
+        rms("exaone", GROUPED, attention(&GROUPED)).globals([rotary_factors("rope_freqs", 8, 8.0)]).build()
+    }),
+    case("mistral3", "mistral3", || mistral3().build()),
+];
+
+/// Norms by the root mean square, and a gated feed-forward layer.
+fn rms(architecture: &'static str, sizes: Sizes, attention: Vec<Part>) -> Model {
+    Model::new(architecture, sizes)
+        .root_mean_square()
+        .length("rope.dimension_count", sizes.head_length)
+        .globals(gains(&["output_norm"], &sizes))
+        .block(gains(&["attn_norm", "ffn_norm"], &sizes))
+        .block(attention)
+        .block(gated(&sizes))
+}
+
+fn llama(sizes: Sizes) -> Model {
+    rms("llama", sizes, attention(&sizes))
+}
+
+fn llama_biases(sizes: &Sizes) -> Vec<Part> {
+    let width = [sizes.width];
+    let others = vec![
+        bias("attn_output", &width),
+        bias("ffn_gate", &[sizes.hidden]),
+        bias("ffn_up", &[sizes.hidden]),
+        bias("ffn_down", &width),
+    ];
+    [attention_biases(sizes), others].concat()
+}
+
+fn qwen2(sizes: Sizes) -> Model {
+    rms("qwen2", sizes, attention(&sizes)).number("rope.freq_base", 1_000_000.0).block(attention_biases(&sizes))
+}
+
+fn qwen3(sizes: Sizes) -> Model {
+    rms("qwen3", sizes, attention(&sizes)).number("rope.freq_base", 1_000_000.0).block(head_gains(&sizes))
+}
+
+fn phi3() -> Model {
+    let sizes = GROUPED;
+    Model::new("phi3", sizes)
+        .root_mean_square()
+        .globals(gains(&["output_norm"], &sizes))
+        .block(gains(&["attn_norm", "ffn_norm"], &sizes))
+        .block(fused_attention(&sizes))
+        .block(fused_gate(&sizes))
+}
+
+/// One matrix for the gate and what it lets through, in this order.
+fn fused_gate(sizes: &Sizes) -> Vec<Part> {
+    vec![matrix("ffn_up", &[sizes.width, 2 * sizes.hidden]), matrix("ffn_down", &[sizes.hidden, sizes.width])]
+}
+
+/// A context beyond the original one takes the long factors, any other the short ones.
+fn long_rope(original_context: usize) -> Model {
+    phi3()
+        .length("rope.scaling.original_context_length", original_context)
+        .number("rope.scaling.attn_factor", 1.19)
+        .globals([rotary_factors("rope_factors_long", 8, 12.0), rotary_factors("rope_factors_short", 8, 1.5)])
+}
+
+/// Scales of embedding, attention, residual stream and logits that are all keys of the file.
+fn granite() -> Model {
+    rms("granite", GROUPED, attention(&GROUPED))
+        .number("logit_scale", 2.5)
+        .number("embedding_scale", 3.0)
+        .number("residual_scale", 0.6)
+        .number("attention.scale", 0.4)
+}
+
+/// Norms after the sublayers only.
+fn olmo2(sizes: Sizes) -> Model {
+    Model::new("olmo2", sizes)
+        .root_mean_square()
+        .globals(gains(&["output_norm"], &sizes))
+        .untied()
+        .block(gains(&["post_attention_norm", "post_ffw_norm"], &sizes))
+        .block(attention(&sizes))
+        .block(whole_gains(&sizes))
+        .block(gated(&sizes))
+}
+
+fn glm4() -> Model {
+    let sizes = GROUPED;
+    Model::new("glm4", sizes)
+        .root_mean_square()
+        .length("rope.dimension_count", sizes.head_length / 2)
+        .globals(gains(&["output_norm"], &sizes))
+        .block(gains(&["attn_norm", "post_attention_norm", "ffn_norm", "post_ffw_norm"], &sizes))
+        .block(attention(&sizes))
+        .block(fused_gate(&sizes))
+}
+
+/// Queries grow with the position.
+fn mistral3() -> Model {
+    rms("mistral3", LONG_HEADS, attention(&LONG_HEADS))
+        .scaled("yarn")
+        .length("rope.scaling.original_context_length", 16)
+        .number("rope.scaling.yarn_beta_fast", 1.0)
+        .number("rope.scaling.yarn_beta_slow", 0.5)
+        .number("rope.scaling.yarn_log_multiplier", 0.7)
+        .number("attention.temperature_scale", 0.3)
+        .untied()
+}

@@ -1,0 +1,69 @@
+//! One small model for each way of computing, in the exact tensor layout of its family.
+//!
+//! What llama.cpp computes for each is committed as its golden, so that an engine is held
+//! to the reference without weights in the tree. Changing a model makes its golden stale:
+//! `make goldens` computes them again.
+
+mod dense;
+mod experts;
+mod gemma;
+mod layer_norm;
+mod model;
+
+use crate::random::Random;
+
+/// One model and what it is there for.
+#[derive(Debug, Clone, Copy)]
+pub struct Case {
+    /// The golden's file name.
+    pub name: &'static str,
+    /// Value of `general.architecture`.
+    pub architecture: &'static str,
+    /// The bytes of the file.
+    pub build: fn() -> Vec<u8>,
+}
+
+/// Tokens of each golden: more than any model's window is long.
+const TOKENS: usize = 40;
+
+/// Ids below this are in every vocabulary.
+const TOKEN_LIMIT: u64 = 256;
+
+impl Case {
+    /// The tokens that the golden's logits follow.
+    pub fn tokens(&self) -> Vec<u32> {
+        let mut random = Random::new(7);
+        (0..TOKENS).filter_map(|_| u32::try_from(random.below(TOKEN_LIMIT)).ok()).collect()
+    }
+}
+
+/// Every model, in the order of the families.
+pub fn cases() -> Vec<Case> {
+    [dense::CASES, gemma::CASES, layer_norm::CASES, experts::CASES].concat()
+}
+
+const fn case(name: &'static str, architecture: &'static str, build: fn() -> Vec<u8>) -> Case {
+    Case { name, architecture, build }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_distinct_and_begin_with_the_architecture() {
+        let names: std::collections::BTreeSet<&str> = cases().iter().map(|case| case.name).collect();
+        assert_eq!(names.len(), cases().len());
+        for case in cases() {
+            assert!(case.name.starts_with(case.architecture), "{}", case.name);
+        }
+    }
+
+    #[test]
+    fn each_file_is_the_same_in_every_run_and_below_four_megabytes() {
+        for case in cases() {
+            let bytes = (case.build)();
+            assert!(bytes == (case.build)() && bytes.len() < 4_000_000, "{}: {} bytes", case.name, bytes.len());
+        }
+    }
+}

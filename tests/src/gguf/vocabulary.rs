@@ -1,0 +1,118 @@
+//! The vocabularies of generated models: what llama.cpp's loader demands, and no more.
+
+use super::{Value, pair};
+
+/// One token for each byte, in byte order, and five control tokens after them.
+pub const VOCABULARY_SIZE: usize = 256 + CONTROL_TOKENS.len();
+
+const CONTROL_TOKENS: [&str; 5] = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|pad|>", "<|unk|>"];
+pub(super) const END_OF_TEXT: u32 = 256;
+const IM_START: u32 = 257;
+pub(super) const IM_END: u32 = 258;
+const PAD: u32 = 259;
+const UNKNOWN: u32 = 260;
+
+const NORMAL: i32 = 1;
+const UNKNOWN_TYPE: i32 = 2;
+const CONTROL: i32 = 3;
+const BYTE: i32 = 6;
+
+/// The metadata of a byte-level vocabulary without merges, of `token_count` tokens.
+pub(super) fn byte_level(token_count: usize) -> Vec<(Vec<u8>, Value)> {
+    let tokens: Vec<String> = (0..token_count).map(token).collect();
+    let types = (0..token_count).map(|id| Value::I32(if id < 256 { NORMAL } else { CONTROL })).collect();
+    vec![
+        pair("tokenizer.ggml.model", Value::string("gpt2")),
+        pair("tokenizer.ggml.pre", Value::string("gpt-2")),
+        pair("tokenizer.ggml.tokens", Value::strings(tokens)),
+        pair("tokenizer.ggml.token_type", Value::Array(types)),
+        pair("tokenizer.ggml.merges", Value::Array(Vec::new())),
+        pair("tokenizer.ggml.bos_token_id", Value::U32(IM_START)),
+        pair("tokenizer.ggml.eos_token_id", Value::U32(IM_END)),
+        pair("tokenizer.ggml.unknown_token_id", Value::U32(UNKNOWN)),
+        pair("tokenizer.ggml.padding_token_id", Value::U32(PAD)),
+        pair("tokenizer.ggml.add_bos_token", Value::Bool(false)),
+        pair("tokenizer.ggml.add_space_prefix", Value::Bool(false)),
+    ]
+}
+
+/// The text of token `id`: bytes by GPT-2's printable stand-ins, then the control tokens,
+/// then names for ids that no embedding row exists for.
+fn token(id: usize) -> String {
+    match u8::try_from(id) {
+        Ok(byte) => byte_token(byte).to_string(),
+        Err(_) => CONTROL_TOKENS.get(id - 256).map_or_else(|| format!("<|extra_{id}|>"), ToString::to_string),
+    }
+}
+
+/// GPT-2 shows printable bytes as themselves and moves the others, in order, to U+0100
+/// and up, so that no token holds a space or a control character.
+fn byte_token(byte: u8) -> char {
+    if is_printable(byte) {
+        return char::from(byte);
+    }
+    let rank = (0..byte).filter(|other| !is_printable(*other)).count();
+    u32::try_from(0x100 + rank).ok().and_then(char::from_u32).unwrap_or('?')
+}
+
+const fn is_printable(byte: u8) -> bool {
+    matches!(byte, 0x21..=0x7E | 0xA1..=0xAC | 0xAE..=0xFF)
+}
+
+/// The pieces of the sentence-piece vocabulary after its bytes, best first. `▁` stands for a
+/// space; the score of a piece is its rank.
+const PIECES: [&str; 48] = [
+    "▁t", "he", "▁a", "in", "▁the", "re", "on", "er", "▁w", "at", "or", "▁c", "en", "▁wat", "▁water", "is", "it", "▁o",
+    "al", "▁b", "el", "▁s", "ll", "lo", "▁h", "ello", "▁hello", "12", "00", "▁20", "é", "ü", "▁", "e", "t", "a", "o",
+    "i", "n", "s", "r", "h", "l", "d", "w", "c", "b", "水",
+];
+
+/// Tokens of [`sentence_piece`].
+pub(super) const SENTENCE_PIECE_SIZE: usize = SENTENCE_PIECE_CONTROL.len() + 256 + PIECES.len();
+
+const SENTENCE_PIECE_CONTROL: [&str; 5] = ["<unk>", "<s>", "</s>", "<start_of_turn>", "<end_of_turn>"];
+
+/// The metadata of a sentence-piece vocabulary with byte fallback, which begins each text
+/// with `<s>` and a space.
+pub(super) fn sentence_piece() -> Vec<(Vec<u8>, Value)> {
+    let control = SENTENCE_PIECE_CONTROL.iter().map(|text| (text.to_string(), 0.0, CONTROL));
+    let bytes = (0..=255_u8).map(|byte| (format!("<0x{byte:02X}>"), 0.0, BYTE));
+    #[expect(clippy::cast_precision_loss, reason = "a rank below 100")]
+    let pieces = PIECES.iter().enumerate().map(|(rank, text)| (text.to_string(), -(rank as f32), NORMAL));
+    let mut tokens: Vec<(String, f32, i32)> = control.chain(bytes).chain(pieces).collect();
+    tokens[0].2 = UNKNOWN_TYPE;
+    vec![
+        pair("tokenizer.ggml.model", Value::string("llama")),
+        pair("tokenizer.ggml.pre", Value::string("default")),
+        pair("tokenizer.ggml.tokens", Value::strings(tokens.iter().map(|token| token.0.as_str()))),
+        pair("tokenizer.ggml.scores", Value::Array(tokens.iter().map(|token| Value::F32(token.1)).collect())),
+        pair("tokenizer.ggml.token_type", Value::Array(tokens.iter().map(|token| Value::I32(token.2)).collect())),
+        pair("tokenizer.ggml.bos_token_id", Value::U32(1)),
+        pair("tokenizer.ggml.eos_token_id", Value::U32(2)),
+        pair("tokenizer.ggml.unknown_token_id", Value::U32(0)),
+        pair("tokenizer.ggml.add_bos_token", Value::Bool(true)),
+        pair("tokenizer.ggml.add_eos_token", Value::Bool(false)),
+        pair("tokenizer.ggml.add_space_prefix", Value::Bool(true)),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn byte_tokens_are_the_ones_of_gpt2() {
+        let expected = [(b'A', 'A'), (b' ', 'Ġ'), (b'\n', 'Ċ'), (0, 'Ā'), (0xAD, 'Ń'), (0xFF, 'ÿ')];
+        for (byte, token) in expected {
+            assert_eq!(byte_token(byte), token, "{byte}");
+        }
+        let distinct: std::collections::BTreeSet<char> = (0..=255).map(byte_token).collect();
+        assert_eq!(distinct.len(), 256);
+    }
+
+    #[test]
+    fn sentence_pieces_are_distinct() {
+        let distinct: std::collections::BTreeSet<&str> = PIECES.into_iter().collect();
+        assert_eq!(distinct.len(), PIECES.len());
+    }
+}
