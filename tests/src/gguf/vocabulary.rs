@@ -67,18 +67,20 @@ const PIECES: [&str; 48] = [
     "i", "n", "s", "r", "h", "l", "d", "w", "c", "b", "水",
 ];
 
-/// Tokens of [`sentence_piece`].
+/// Tokens of a sentence-piece vocabulary without fillers.
 pub(super) const SENTENCE_PIECE_SIZE: usize = SENTENCE_PIECE_CONTROL.len() + 256 + PIECES.len();
 
 const SENTENCE_PIECE_CONTROL: [&str; 5] = ["<unk>", "<s>", "</s>", "<start_of_turn>", "<end_of_turn>"];
 
 /// The metadata of a sentence-piece vocabulary with byte fallback, which begins each text
-/// with `<s>` and a space.
-pub(super) fn sentence_piece() -> Vec<(Vec<u8>, Value)> {
+/// with `<s>` and a space. Tokens beyond [`SENTENCE_PIECE_SIZE`] are pieces that no text has.
+pub(super) fn sentence_piece(token_count: usize) -> Vec<(Vec<u8>, Value)> {
     let control = SENTENCE_PIECE_CONTROL.iter().map(|text| (text.to_string(), 0.0, CONTROL));
     let bytes = (0..=255_u8).map(|byte| (format!("<0x{byte:02X}>"), 0.0, BYTE));
-    #[expect(clippy::cast_precision_loss, reason = "a rank below 100")]
-    let pieces = PIECES.iter().enumerate().map(|(rank, text)| (text.to_string(), -(rank as f32), NORMAL));
+    let fillers = (SENTENCE_PIECE_SIZE..token_count).map(|id| format!("\u{E000}{id}"));
+    let pieces = PIECES.iter().map(ToString::to_string).chain(fillers).enumerate();
+    #[expect(clippy::cast_precision_loss, reason = "ranks are below 2^24")]
+    let pieces = pieces.map(|(rank, text)| (text, -(rank as f32), NORMAL));
     let mut tokens: Vec<(String, f32, i32)> = control.chain(bytes).chain(pieces).collect();
     tokens[0].2 = UNKNOWN_TYPE;
     vec![

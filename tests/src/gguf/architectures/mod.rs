@@ -42,6 +42,11 @@ pub fn cases() -> Vec<Case> {
     [dense::CASES, gemma::CASES, layer_norm::CASES, experts::CASES].concat()
 }
 
+/// A model of 250 MB with 262,144 tokens, most of it embedding, for measuring memory.
+pub fn large_vocabulary() -> Vec<u8> {
+    gemma::large_vocabulary()
+}
+
 const fn case(name: &'static str, architecture: &'static str, build: fn() -> Vec<u8>) -> Case {
     Case { name, architecture, build }
 }
