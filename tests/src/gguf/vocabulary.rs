@@ -98,6 +98,41 @@ pub(super) fn sentence_piece(token_count: usize) -> Vec<(Vec<u8>, Value)> {
     ]
 }
 
+/// Words and parts of words; `▁` marks the beginning of a word, as converters write it.
+const WORD_PIECES: [&str; 25] = [
+    "▁water", "▁the", "▁and", "▁hello", "▁un", "▁cafe", "▁two", "▁1", "▁2", "▁.", "▁,", "▁!", "▁水", "▁'", "▁=", "ed",
+    "ing", "able", "0", "1", "2", "3", "world", "is", "re",
+];
+
+/// Tokens of [`word_piece`].
+pub(super) const WORD_PIECE_SIZE: usize = 300;
+
+const WORD_PIECE_CONTROL: [&str; 5] = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"];
+
+/// The metadata of a word-piece vocabulary: some words, each letter at the beginning of a word and in
+/// its middle, and fillers that no text has.
+pub(super) fn word_piece() -> Vec<(Vec<u8>, Value)> {
+    let control = WORD_PIECE_CONTROL.iter().map(ToString::to_string);
+    let letters = ('a'..='z').flat_map(|letter| [format!("▁{letter}"), letter.to_string()]);
+    let words = WORD_PIECES.iter().map(ToString::to_string);
+    let fillers = (0..).map(|id| format!("\u{E000}{id}"));
+    let tokens: Vec<String> = control.chain(words).chain(letters).chain(fillers).take(WORD_PIECE_SIZE).collect();
+    let is_control = |id| id < WORD_PIECE_CONTROL.len();
+    let types = (0..tokens.len()).map(|id| Value::I32(if is_control(id) { CONTROL } else { NORMAL })).collect();
+    vec![
+        pair("tokenizer.ggml.model", Value::string("bert")),
+        pair("tokenizer.ggml.pre", Value::string("default")),
+        pair("tokenizer.ggml.token_type_count", Value::U32(2)),
+        pair("tokenizer.ggml.tokens", Value::strings(tokens)),
+        pair("tokenizer.ggml.token_type", Value::Array(types)),
+        pair("tokenizer.ggml.padding_token_id", Value::U32(0)),
+        pair("tokenizer.ggml.unknown_token_id", Value::U32(1)),
+        pair("tokenizer.ggml.bos_token_id", Value::U32(2)),
+        pair("tokenizer.ggml.seperator_token_id", Value::U32(3)),
+        pair("tokenizer.ggml.mask_token_id", Value::U32(4)),
+    ]
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -113,8 +148,20 @@ mod tests {
     }
 
     #[test]
-    fn sentence_pieces_are_distinct() {
+    fn pieces_are_distinct() {
         let distinct: std::collections::BTreeSet<&str> = PIECES.into_iter().collect();
         assert_eq!(distinct.len(), PIECES.len());
+        let words: std::collections::BTreeSet<String> = tokens(&word_piece());
+        assert_eq!(words.len(), WORD_PIECE_SIZE);
+    }
+
+    fn tokens(metadata: &[(Vec<u8>, Value)]) -> std::collections::BTreeSet<String> {
+        let key = b"tokenizer.ggml.tokens";
+        let Some((_, Value::Array(tokens))) = metadata.iter().find(|(name, _)| name == key) else { unreachable!() };
+        let text = |token: &Value| match token {
+            Value::String(text) => String::from_utf8(text.clone()).unwrap(),
+            _ => unreachable!(),
+        };
+        tokens.iter().map(text).collect()
     }
 }

@@ -3,7 +3,7 @@
 //! Weights are scaled so that every feature shows in the logits: attention prefers some
 //! tokens, gains differ from 1, and biases are as large as what they are added to.
 
-use super::super::vocabulary::{self, SENTENCE_PIECE_SIZE, VOCABULARY_SIZE};
+use super::super::vocabulary::{self, SENTENCE_PIECE_SIZE, VOCABULARY_SIZE, WORD_PIECE_SIZE};
 use super::super::{Builder, Tensor, TensorType, Value, pair, u32_value};
 use crate::random::Random;
 
@@ -76,7 +76,7 @@ pub(super) fn bias(name: &str, dimensions: &[usize]) -> Part {
 
 /// A matrix, inputs first; of several experts where there is a third number.
 pub(super) fn matrix(name: &str, dimensions: &[usize]) -> Part {
-    let sharpened = ["attn_q", "attn_k", "attn_qkv", "ffn_gate_inp", "token_embd", "position_embd"];
+    let sharpened = ["attn_q", "attn_k", "attn_qkv", "ffn_gate_inp", "token_embd", "position_embd", "token_types"];
     let factor = if sharpened.contains(&name) { 2.0 } else { 1.0 };
     part(format!("{name}.weight"), dimensions, Content::Matrix(factor))
 }
@@ -126,7 +126,8 @@ impl Part {
 pub(super) enum Vocabulary {
     ByteLevel,
     SentencePiece,
-    /// The second, as long as the largest of real models.
+    WordPiece,
+    /// Sentence pieces, as many as the largest of real models have.
     Large,
 }
 
@@ -135,6 +136,7 @@ impl Vocabulary {
         match self {
             Self::ByteLevel => VOCABULARY_SIZE,
             Self::SentencePiece => SENTENCE_PIECE_SIZE,
+            Self::WordPiece => WORD_PIECE_SIZE,
             Self::Large => 1 << 18,
         }
     }
@@ -142,6 +144,7 @@ impl Vocabulary {
     fn metadata(self) -> Vec<(Vec<u8>, Value)> {
         match self {
             Self::ByteLevel => vocabulary::byte_level(self.size()),
+            Self::WordPiece => vocabulary::word_piece(),
             Self::SentencePiece | Self::Large => vocabulary::sentence_piece(self.size()),
         }
     }
@@ -311,6 +314,11 @@ pub(super) fn attention_biases(sizes: &Sizes) -> Vec<Part> {
 /// The matrices of a feed-forward layer with a gate.
 pub(super) fn gated(sizes: &Sizes) -> Vec<Part> {
     [vec![matrix("ffn_gate", &[sizes.width, sizes.hidden])], ungated(sizes)].concat()
+}
+
+/// One matrix for the gate and what it lets through, in this order.
+pub(super) fn fused_gate(sizes: &Sizes) -> Vec<Part> {
+    vec![matrix("ffn_up", &[sizes.width, 2 * sizes.hidden]), matrix("ffn_down", &[sizes.hidden, sizes.width])]
 }
 
 /// The matrices of a feed-forward layer without a gate.
