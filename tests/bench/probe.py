@@ -113,6 +113,10 @@ def main():
         print("The probe is not compared with llama.cpp here: `make models` fetches the model that both run.")
         return
     WORK.mkdir(parents=True, exist_ok=True)
+    built = output(REFERENCE, "version")
+    # Its own threads, not OpenMP's; a build for exactly this processor may be faster.
+    print(f"llama.cpp {built['llama_cpp']}, compiled for: {built['instruction_sets'].strip(' |')}")
+    print()
     speed_table()
     print()
     memory_table()

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use llama_cpp_reference::{Context, Error, Manner, Model, Wanted, quantize, quiet, version};
+use llama_cpp_reference::{Context, Error, Manner, Model, Wanted, instruction_sets, quantize, quiet, version};
 
 const USAGE: &str = "usage:
   reference version
@@ -37,7 +37,9 @@ fn main() -> ExitCode {
 
 fn run(arguments: &[&str]) -> Result<String, Error> {
     match arguments {
-        ["version"] => Ok(format!("{{\"llama_cpp\": \"{}\"}}", version())),
+        ["version"] => {
+            Ok(format!("{{\"llama_cpp\": \"{}\", \"instruction_sets\": \"{}\"}}", version(), instruction_sets()))
+        }
         ["logits", model, context, tokens @ ..] => logits(model, number(context)?, &numbers(tokens)?),
         ["embedding", model, context, tokens @ ..] => embedding(model, number(context)?, &numbers(tokens)?),
         ["tokenize", model] => tokenize(model),
@@ -186,6 +188,7 @@ fn greedy(context: &Context<'_>) -> Result<i32, Error> {
 }
 
 /// The highest resident size of this process, as Linux counts it; 0 elsewhere.
+#[expect(clippy::disallowed_methods, reason = "this package depends on nothing but llama.cpp")]
 fn peak_memory() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
