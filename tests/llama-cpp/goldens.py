@@ -2,6 +2,7 @@
 
 architectures/  one file for each synthetic model (tests/src/gguf/architectures): the logits of three
                 positions
+encoders/       the same for models that embed: the pooled vector, before it is scaled to length 1
 tokenizers/     ids of some texts, for each kind of vocabulary
 smollm2.json    ids, perplexity and best logits of the real model; left alone where `make models` has
                 not fetched it
@@ -25,7 +26,8 @@ SMOLLM2 = ROOT / "target" / "models" / "SmolLM2-135M-Instruct.Q4_1.gguf"
 CRATE = "llama-cpp-sys-2"
 CONTEXT = 256
 # Whose vocabulary is which kind.
-VOCABULARIES = {"byte-level": "llama", "sentence-piece": "gemma"}
+VOCABULARIES = {"byte-level": "llama", "sentence-piece": "gemma", "word-piece": "bert"}
+FOLDERS = {"logits": "architectures", "embedding": "encoders"}
 TEXTS = [
     "",
     " ",
@@ -74,20 +76,28 @@ def rounded(values):
     return [float(f"{value:.6g}") for value in values]
 
 
-def case_golden(name, architecture, tokens, made_by):
-    model = WORK / f"{name}.gguf"
+def logits(model, tokens):
     # The last position, and two in the middle that are no multiples of anything.
     positions = [len(tokens) // 3, len(tokens) * 2 // 3, len(tokens) - 1]
-    logits = reference("logits", model, CONTEXT, *tokens)["logits"]
+    found = reference("logits", model, CONTEXT, *tokens)["logits"]
+    return [{"position": position, "values": rounded(found[position])} for position in positions]
+
+
+def embedding(model, tokens):
+    return rounded(reference("embedding", model, CONTEXT, *tokens)["embedding"])
+
+
+def case_golden(name, architecture, wanted, tokens, made_by):
+    model = WORK / f"{name}.gguf"
     return {
         "case": name,
         "architecture": architecture,
         "model_sha256": hashlib.sha256(model.read_bytes()).hexdigest(),
         "engine": made_by,
-        "command": f"reference logits {name}.gguf {CONTEXT} {' '.join(tokens)}",
+        "command": f"reference {wanted} {name}.gguf {CONTEXT} {' '.join(tokens)}",
         "context": CONTEXT,
         "tokens": [int(token) for token in tokens],
-        "logits": [{"position": position, "values": rounded(logits[position])} for position in positions],
+        wanted: {"logits": logits, "embedding": embedding}[wanted](model, tokens),
     }
 
 
@@ -179,25 +189,24 @@ def save(path, golden):
 
 
 def save_cases(made_by):
-    folder = GOLDENS / "architectures"
-    folder.mkdir(parents=True, exist_ok=True)
     known = set()
     for line in run([WRITER, WORK]).splitlines():
-        name, architecture, tokens = line.split("\t")
-        known.add(f"{name}.json")
-        save(folder / f"{name}.json", case_golden(name, architecture, tokens.split(), made_by))
-    for path in sorted(folder.glob("*.json")):
-        if path.name not in known:
+        name, architecture, wanted, tokens = line.split("\t")
+        path = GOLDENS / FOLDERS[wanted] / f"{name}.json"
+        known.add(path)
+        save(path, case_golden(name, architecture, wanted, tokens.split(), made_by))
+    for path in sorted(path for folder in FOLDERS.values() for path in (GOLDENS / folder).glob("*.json")):
+        if path not in known:
             print(f"removed: {path.name}")
             path.unlink()
     return len(known)
 
 
 def main():
-    WORK.mkdir(parents=True, exist_ok=True)
+    for folder in [WORK, GOLDENS / "tokenizers", *(GOLDENS / folder for folder in FOLDERS.values())]:
+        folder.mkdir(parents=True, exist_ok=True)
     made_by = engine()
     cases = save_cases(made_by)
-    (GOLDENS / "tokenizers").mkdir(parents=True, exist_ok=True)
     for kind, name in VOCABULARIES.items():
         save(GOLDENS / "tokenizers" / f"{kind}.json", tokenizer_golden(kind, name, made_by))
     if SMOLLM2.exists():

@@ -29,6 +29,13 @@ pub fn version() -> String {
     text.to_string_lossy().into_owned()
 }
 
+/// The instruction sets that llama.cpp was compiled for, in its own words.
+pub fn instruction_sets() -> String {
+    // SAFETY: llama.cpp returns a pointer to a string that it keeps.
+    let text = unsafe { std::ffi::CStr::from_ptr(llama_cpp_sys_2::llama_print_system_info()) };
+    text.to_string_lossy().into_owned()
+}
+
 /// Keeps llama.cpp from writing anything but errors to stderr.
 pub fn quiet() {
     // SAFETY: the callback has the type that llama.cpp asks for, and needs no data.

@@ -67,18 +67,20 @@ const PIECES: [&str; 48] = [
     "i", "n", "s", "r", "h", "l", "d", "w", "c", "b", "水",
 ];
 
-/// Tokens of [`sentence_piece`].
+/// Tokens of a sentence-piece vocabulary without fillers.
 pub(super) const SENTENCE_PIECE_SIZE: usize = SENTENCE_PIECE_CONTROL.len() + 256 + PIECES.len();
 
 const SENTENCE_PIECE_CONTROL: [&str; 5] = ["<unk>", "<s>", "</s>", "<start_of_turn>", "<end_of_turn>"];
 
 /// The metadata of a sentence-piece vocabulary with byte fallback, which begins each text
-/// with `<s>` and a space.
-pub(super) fn sentence_piece() -> Vec<(Vec<u8>, Value)> {
+/// with `<s>` and a space. Tokens beyond [`SENTENCE_PIECE_SIZE`] are pieces that no text has.
+pub(super) fn sentence_piece(token_count: usize) -> Vec<(Vec<u8>, Value)> {
     let control = SENTENCE_PIECE_CONTROL.iter().map(|text| (text.to_string(), 0.0, CONTROL));
     let bytes = (0..=255_u8).map(|byte| (format!("<0x{byte:02X}>"), 0.0, BYTE));
-    #[expect(clippy::cast_precision_loss, reason = "a rank below 100")]
-    let pieces = PIECES.iter().enumerate().map(|(rank, text)| (text.to_string(), -(rank as f32), NORMAL));
+    let fillers = (SENTENCE_PIECE_SIZE..token_count).map(|id| format!("\u{E000}{id}"));
+    let pieces = PIECES.iter().map(ToString::to_string).chain(fillers).enumerate();
+    #[expect(clippy::cast_precision_loss, reason = "ranks are below 2^24")]
+    let pieces = pieces.map(|(rank, text)| (text, -(rank as f32), NORMAL));
     let mut tokens: Vec<(String, f32, i32)> = control.chain(bytes).chain(pieces).collect();
     tokens[0].2 = UNKNOWN_TYPE;
     vec![
@@ -93,6 +95,41 @@ pub(super) fn sentence_piece() -> Vec<(Vec<u8>, Value)> {
         pair("tokenizer.ggml.add_bos_token", Value::Bool(true)),
         pair("tokenizer.ggml.add_eos_token", Value::Bool(false)),
         pair("tokenizer.ggml.add_space_prefix", Value::Bool(true)),
+    ]
+}
+
+/// Words and parts of words; `▁` marks the beginning of a word, as converters write it.
+const WORD_PIECES: [&str; 25] = [
+    "▁water", "▁the", "▁and", "▁hello", "▁un", "▁cafe", "▁two", "▁1", "▁2", "▁.", "▁,", "▁!", "▁水", "▁'", "▁=", "ed",
+    "ing", "able", "0", "1", "2", "3", "world", "is", "re",
+];
+
+/// Tokens of [`word_piece`].
+pub(super) const WORD_PIECE_SIZE: usize = 300;
+
+const WORD_PIECE_CONTROL: [&str; 5] = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"];
+
+/// The metadata of a word-piece vocabulary: some words, each letter at the beginning of a word and in
+/// its middle, and fillers that no text has.
+pub(super) fn word_piece() -> Vec<(Vec<u8>, Value)> {
+    let control = WORD_PIECE_CONTROL.iter().map(ToString::to_string);
+    let letters = ('a'..='z').flat_map(|letter| [format!("▁{letter}"), letter.to_string()]);
+    let words = WORD_PIECES.iter().map(ToString::to_string);
+    let fillers = (0..).map(|id| format!("\u{E000}{id}"));
+    let tokens: Vec<String> = control.chain(words).chain(letters).chain(fillers).take(WORD_PIECE_SIZE).collect();
+    let is_control = |id| id < WORD_PIECE_CONTROL.len();
+    let types = (0..tokens.len()).map(|id| Value::I32(if is_control(id) { CONTROL } else { NORMAL })).collect();
+    vec![
+        pair("tokenizer.ggml.model", Value::string("bert")),
+        pair("tokenizer.ggml.pre", Value::string("default")),
+        pair("tokenizer.ggml.token_type_count", Value::U32(2)),
+        pair("tokenizer.ggml.tokens", Value::strings(tokens)),
+        pair("tokenizer.ggml.token_type", Value::Array(types)),
+        pair("tokenizer.ggml.padding_token_id", Value::U32(0)),
+        pair("tokenizer.ggml.unknown_token_id", Value::U32(1)),
+        pair("tokenizer.ggml.bos_token_id", Value::U32(2)),
+        pair("tokenizer.ggml.seperator_token_id", Value::U32(3)),
+        pair("tokenizer.ggml.mask_token_id", Value::U32(4)),
     ]
 }
 
@@ -111,8 +148,20 @@ mod tests {
     }
 
     #[test]
-    fn sentence_pieces_are_distinct() {
+    fn pieces_are_distinct() {
         let distinct: std::collections::BTreeSet<&str> = PIECES.into_iter().collect();
         assert_eq!(distinct.len(), PIECES.len());
+        let words: std::collections::BTreeSet<String> = tokens(&word_piece());
+        assert_eq!(words.len(), WORD_PIECE_SIZE);
+    }
+
+    fn tokens(metadata: &[(Vec<u8>, Value)]) -> std::collections::BTreeSet<String> {
+        let key = b"tokenizer.ggml.tokens";
+        let Some((_, Value::Array(tokens))) = metadata.iter().find(|(name, _)| name == key) else { unreachable!() };
+        let text = |token: &Value| match token {
+            Value::String(text) => String::from_utf8(text.clone()).unwrap(),
+            _ => unreachable!(),
+        };
+        tokens.iter().map(text).collect()
     }
 }

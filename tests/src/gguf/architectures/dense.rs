@@ -1,8 +1,8 @@
 //! Families of one dense layout: attention, then a feed-forward layer, each after a norm.
 
 use super::model::{
-    GROUPED, LONG_HEADS, Model, Part, Sizes, UNGROUPED, attention, attention_biases, bias, fused_attention, gains,
-    gated, head_gains, matrix, rotary_factors, whole_gains,
+    GROUPED, LONG_HEADS, Model, Part, Sizes, UNGROUPED, attention, attention_biases, bias, fused_attention, fused_gate,
+    gains, gated, head_gains, rotary_factors, whole_gains,
 };
 use super::{Case, case};
 
@@ -89,11 +89,6 @@ fn phi3() -> Model {
         .block(gains(&["attn_norm", "ffn_norm"], &sizes))
         .block(fused_attention(&sizes))
         .block(fused_gate(&sizes))
-}
-
-/// One matrix for the gate and what it lets through, in this order.
-fn fused_gate(sizes: &Sizes) -> Vec<Part> {
-    vec![matrix("ffn_up", &[sizes.width, 2 * sizes.hidden]), matrix("ffn_down", &[sizes.hidden, sizes.width])]
 }
 
 /// A context beyond the original one takes the long factors, any other the short ones.

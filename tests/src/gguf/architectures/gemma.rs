@@ -1,5 +1,6 @@
 //! The Gemma families: norms before and after each sublayer, and windows that alternate.
 
+use super::super::TensorType;
 use super::model::{GROUPED, LONG_HEADS, Model, Sizes, UNGROUPED, Vocabulary, attention, gains, gated, head_gains};
 use super::{Case, case};
 
@@ -47,4 +48,12 @@ fn gemma3(sizes: Sizes) -> Model {
 /// Five blocks of six see a window, and rotate by a base of their own.
 fn windows(model: Model) -> Model {
     model.length("attention.sliding_window", 8).number("rope.freq_base_swa", 5_000.0)
+}
+
+/// The layout of Gemma 3 270M with two thirds of its blocks.
+const LARGE: Sizes = Sizes { width: 640, heads: 4, key_value_heads: 1, head_length: 256, hidden: 2048, blocks: 12 };
+
+/// See [`super::large_vocabulary`].
+pub(super) fn large_vocabulary() -> Vec<u8> {
+    windows(gemma3(LARGE)).vocabulary(Vocabulary::Large).matrices(TensorType::Q8_0).build()
 }

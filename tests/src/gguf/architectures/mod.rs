@@ -5,6 +5,7 @@
 //! `make goldens` computes them again.
 
 mod dense;
+mod encoders;
 mod experts;
 mod gemma;
 mod layer_norm;
@@ -30,16 +31,26 @@ const TOKENS: usize = 40;
 const TOKEN_LIMIT: u64 = 256;
 
 impl Case {
-    /// The tokens that the golden's logits follow.
+    /// The tokens that the golden's numbers follow.
     pub fn tokens(&self) -> Vec<u32> {
         let mut random = Random::new(7);
         (0..TOKENS).filter_map(|_| u32::try_from(random.below(TOKEN_LIMIT)).ok()).collect()
     }
 }
 
-/// Every model, in the order of the families.
+/// Every model that predicts tokens: its golden holds logits.
 pub fn cases() -> Vec<Case> {
     [dense::CASES, gemma::CASES, layer_norm::CASES, experts::CASES].concat()
+}
+
+/// Every model that embeds a text: its golden is the pooled vector, before it is scaled to length 1.
+pub fn encoders() -> Vec<Case> {
+    encoders::CASES.to_vec()
+}
+
+/// A model of 250 MB with 262,144 tokens, most of it embedding, for measuring memory.
+pub fn large_vocabulary() -> Vec<u8> {
+    gemma::large_vocabulary()
 }
 
 const fn case(name: &'static str, architecture: &'static str, build: fn() -> Vec<u8>) -> Case {
@@ -52,16 +63,17 @@ mod tests {
 
     #[test]
     fn names_are_distinct_and_begin_with_the_architecture() {
-        let names: std::collections::BTreeSet<&str> = cases().iter().map(|case| case.name).collect();
-        assert_eq!(names.len(), cases().len());
-        for case in cases() {
+        let all = [cases(), encoders()].concat();
+        let names: std::collections::BTreeSet<&str> = all.iter().map(|case| case.name).collect();
+        assert_eq!(names.len(), all.len());
+        for case in all {
             assert!(case.name.starts_with(case.architecture), "{}", case.name);
         }
     }
 
     #[test]
     fn each_file_is_the_same_in_every_run_and_below_four_megabytes() {
-        for case in cases() {
+        for case in [cases(), encoders()].concat() {
             let bytes = (case.build)();
             assert!(bytes == (case.build)() && bytes.len() < 4_000_000, "{}: {} bytes", case.name, bytes.len());
         }

@@ -3,7 +3,7 @@
 //! Weights are scaled so that every feature shows in the logits: attention prefers some
 //! tokens, gains differ from 1, and biases are as large as what they are added to.
 
-use super::super::vocabulary::{self, SENTENCE_PIECE_SIZE, VOCABULARY_SIZE};
+use super::super::vocabulary::{self, SENTENCE_PIECE_SIZE, VOCABULARY_SIZE, WORD_PIECE_SIZE};
 use super::super::{Builder, Tensor, TensorType, Value, pair, u32_value};
 use crate::random::Random;
 
@@ -57,11 +57,12 @@ pub(super) struct Part {
     name: String,
     dimensions: Vec<usize>,
     content: Content,
-    tensor_type: TensorType,
+    /// None stands for the model's type of matrices, or F32 for anything else.
+    tensor_type: Option<TensorType>,
 }
 
 fn part(name: String, dimensions: &[usize], content: Content) -> Part {
-    Part { name, dimensions: dimensions.to_vec(), content, tensor_type: TensorType::F32 }
+    Part { name, dimensions: dimensions.to_vec(), content, tensor_type: None }
 }
 
 /// The gain of a norm.
@@ -75,7 +76,7 @@ pub(super) fn bias(name: &str, dimensions: &[usize]) -> Part {
 
 /// A matrix, inputs first; of several experts where there is a third number.
 pub(super) fn matrix(name: &str, dimensions: &[usize]) -> Part {
-    let sharpened = ["attn_q", "attn_k", "attn_qkv", "ffn_gate_inp", "token_embd", "position_embd"];
+    let sharpened = ["attn_q", "attn_k", "attn_qkv", "ffn_gate_inp", "token_embd", "position_embd", "token_types"];
     let factor = if sharpened.contains(&name) { 2.0 } else { 1.0 };
     part(format!("{name}.weight"), dimensions, Content::Matrix(factor))
 }
@@ -87,15 +88,26 @@ pub(super) fn rotary_factors(name: &str, pairs: usize, most: f32) -> Part {
 
 impl Part {
     pub(super) const fn of_type(mut self, tensor_type: TensorType) -> Self {
-        self.tensor_type = tensor_type;
+        self.tensor_type = Some(tensor_type);
         self
     }
 
-    fn tensor(&self, name: &str, random: &mut Random) -> Tensor {
-        let count = self.dimensions.iter().product();
-        let values: Vec<f32> = (0..count).map(|index| self.value(index, random)).collect();
+    fn tensor(&self, name: &str, matrix_type: TensorType, random: &mut Random) -> Tensor {
+        let natural_type = if matches!(self.content, Content::Matrix(_)) { matrix_type } else { TensorType::F32 };
+        let tensor_type = self.tensor_type.unwrap_or(natural_type);
         let dimensions: Vec<u64> = self.dimensions.iter().map(|length| *length as u64).collect();
-        Tensor::new(name, &dimensions, self.tensor_type.id(), self.tensor_type.encode(&values))
+        Tensor::new(name, &dimensions, tensor_type.id(), self.data(tensor_type, random))
+    }
+
+    /// Encoded row by row, so that large tensors never exist as F32.
+    fn data(&self, tensor_type: TensorType, random: &mut Random) -> Vec<u8> {
+        let (row, count) = (self.dimensions[0], self.dimensions.iter().product());
+        let mut data = Vec::new();
+        for start in (0..count).step_by(row) {
+            let values: Vec<f32> = (start..start + row).map(|index| self.value(index, random)).collect();
+            data.extend(tensor_type.encode(&values));
+        }
+        data
     }
 
     #[expect(clippy::cast_precision_loss, reason = "axes are short")]
@@ -114,6 +126,28 @@ impl Part {
 pub(super) enum Vocabulary {
     ByteLevel,
     SentencePiece,
+    WordPiece,
+    /// Sentence pieces, as many as the largest of real models have.
+    Large,
+}
+
+impl Vocabulary {
+    const fn size(self) -> usize {
+        match self {
+            Self::ByteLevel => VOCABULARY_SIZE,
+            Self::SentencePiece => SENTENCE_PIECE_SIZE,
+            Self::WordPiece => WORD_PIECE_SIZE,
+            Self::Large => 1 << 18,
+        }
+    }
+
+    fn metadata(self) -> Vec<(Vec<u8>, Value)> {
+        match self {
+            Self::ByteLevel => vocabulary::byte_level(self.size()),
+            Self::WordPiece => vocabulary::word_piece(),
+            Self::SentencePiece | Self::Large => vocabulary::sentence_piece(self.size()),
+        }
+    }
 }
 
 /// A model in the making.
@@ -122,6 +156,7 @@ pub(super) struct Model {
     architecture: &'static str,
     pub(super) sizes: Sizes,
     vocabulary: Vocabulary,
+    matrix_type: TensorType,
     metadata: Vec<(Vec<u8>, Value)>,
     globals: Vec<Part>,
     block: Vec<Part>,
@@ -134,6 +169,7 @@ impl Model {
             architecture,
             sizes,
             vocabulary: Vocabulary::ByteLevel,
+            matrix_type: TensorType::F32,
             metadata: Vec::new(),
             globals: Vec::new(),
             block: Vec::new(),
@@ -155,6 +191,12 @@ impl Model {
 
     pub(super) const fn vocabulary(mut self, vocabulary: Vocabulary) -> Self {
         self.vocabulary = vocabulary;
+        self
+    }
+
+    /// The type of matrices that name none of their own.
+    pub(super) const fn matrices(mut self, tensor_type: TensorType) -> Self {
+        self.matrix_type = tensor_type;
         self
     }
 
@@ -215,10 +257,7 @@ impl Model {
     }
 
     pub(super) const fn vocabulary_size(&self) -> usize {
-        match self.vocabulary {
-            Vocabulary::ByteLevel => VOCABULARY_SIZE,
-            Vocabulary::SentencePiece => SENTENCE_PIECE_SIZE,
-        }
+        self.vocabulary.size()
     }
 
     pub(super) fn build(self) -> Vec<u8> {
@@ -231,10 +270,7 @@ impl Model {
         ];
         builder.tensors = self.tensors();
         builder.metadata.extend(self.metadata);
-        builder.metadata.extend(match self.vocabulary {
-            Vocabulary::ByteLevel => vocabulary::byte_level(VOCABULARY_SIZE),
-            Vocabulary::SentencePiece => vocabulary::sentence_piece(),
-        });
+        builder.metadata.extend(self.vocabulary.metadata());
         builder.build()
     }
 
@@ -242,10 +278,10 @@ impl Model {
         let mut random = Random::new(1);
         let embedding = matrix("token_embd", &[self.sizes.width, self.vocabulary_size()]);
         let globals = [embedding].into_iter().chain(self.globals.iter().cloned());
-        let mut tensors: Vec<_> = globals.map(|part| part.tensor(&part.name, &mut random)).collect();
+        let mut tensors: Vec<_> = globals.map(|part| part.tensor(&part.name, self.matrix_type, &mut random)).collect();
         for block in 0..self.sizes.blocks {
-            tensors
-                .extend(self.block.iter().map(|part| part.tensor(&format!("blk.{block}.{}", part.name), &mut random)));
+            let name = |part: &Part| format!("blk.{block}.{}", part.name);
+            tensors.extend(self.block.iter().map(|part| part.tensor(&name(part), self.matrix_type, &mut random)));
         }
         tensors
     }
@@ -278,6 +314,11 @@ pub(super) fn attention_biases(sizes: &Sizes) -> Vec<Part> {
 /// The matrices of a feed-forward layer with a gate.
 pub(super) fn gated(sizes: &Sizes) -> Vec<Part> {
     [vec![matrix("ffn_gate", &[sizes.width, sizes.hidden])], ungated(sizes)].concat()
+}
+
+/// One matrix for the gate and what it lets through, in this order.
+pub(super) fn fused_gate(sizes: &Sizes) -> Vec<Part> {
+    vec![matrix("ffn_up", &[sizes.width, 2 * sizes.hidden]), matrix("ffn_down", &[sizes.hidden, sizes.width])]
 }
 
 /// The matrices of a feed-forward layer without a gate.
