@@ -28,6 +28,8 @@ is heated it turns into steam, and when it is cooled it freezes into ice.";
 const GENERATED_TOKENS: usize = 64;
 /// Steps of this level, for its progress.
 const STEPS: u64 = 5;
+/// Longest text of a probe: the long text, or the prompt and what follows it.
+const CONTEXT_TOKENS: u64 = 2_048;
 /// Most tokens of the text that shows whether a model holds over a long context.
 const LONG_TEXT_TOKENS: usize = 1_024;
 /// Longest time for reading it, in seconds.
@@ -68,7 +70,8 @@ pub(crate) fn check(
     let stop = |error: RunError| refused(file, error);
     let started = Instant::now();
     let weights = Weights::new(model.checkpoint);
-    let decoder = Decoder::load(structure.architecture, &structure.sizes, &weights);
+    let context = structure.sizes.context_length.min(CONTEXT_TOKENS);
+    let decoder = Decoder::load(structure.architecture, &structure.sizes, &weights, context);
     let decoder = decoder.map_err(|error| stop(error.into()))?;
     measured.load_milliseconds = Some(protocol::milliseconds(started.elapsed()));
     progress(1, STEPS);

@@ -9,7 +9,7 @@ use super::{Passed, Stop};
 use crate::checkpoint::Checkpoint;
 use crate::engine::architecture::{Architecture, TensorSpecification};
 use crate::engine::hyperparameters::{HyperparameterError, Hyperparameters};
-use crate::engine::{estimate_memory, matrix};
+use crate::engine::{conformance, estimate_memory, matrix};
 use crate::tokenizer;
 
 const REMEDY: &str = "Obtain the file again from its publisher, or convert the model again with a current converter.";
@@ -37,14 +37,28 @@ pub(crate) fn check(checkpoint: &Checkpoint<'_>, memory_limit: u64) -> Result<Pa
     }
     refuse_uncomputable(&specifications, header).map_err(|finding| Stop::unsupported(finding.at(file)))?;
     admit(header, memory_limit).map_err(|finding| Stop::inconclusive(finding.at(file)))?;
-    let warnings = padding(header, &sizes).map(|finding| finding.at(file)).into_iter().collect();
+    let (conformance, unknown) = conformance::assess(architecture, &sizes, &|name| checkpoint.has(name));
+    let warnings = padding(header, &sizes).into_iter().chain(unverified(architecture, conformance, &unknown));
+    let warnings = warnings.map(|finding| finding.at(file)).collect();
     let detail = format!(
         "`{}` with {} blocks; all {} tensors are present in the right shape",
         architecture.name,
         sizes.block_count,
         header.tensors.len()
     );
-    Ok(Passed::new(Structure { architecture, sizes, conformance: Conformance::Verified }, detail, warnings))
+    Ok(Passed::new(Structure { architecture, sizes, conformance }, detail, warnings))
+}
+
+fn unverified(architecture: &Architecture, conformance: Conformance, unknown: &[&str]) -> Option<Finding> {
+    let name = architecture.name;
+    (conformance == Conformance::Unverified).then(|| {
+        Finding::new(
+            "ARCHITECTURE_UNVERIFIED",
+            Severity::Low,
+            format!("no golden of llama.cpp covers `{name}` with {}", unknown.join(", ")),
+            "Compare a few answers with those of the publisher's own engine before you rely on this probe.",
+        )
+    })
 }
 
 fn find_architecture(header: &Header) -> Result<&'static Architecture, Finding> {

@@ -22,6 +22,10 @@ pub(crate) struct Architecture {
     pub(crate) query_key_norm: QueryKeyNorm,
     pub(crate) window: Window,
     pub(crate) attention_scale: AttentionScale,
+    /// Whether queries grow with the logarithm of the position, by the key `attention.temperature_scale`.
+    pub(crate) attention_temperature: bool,
+    /// Whether queries, keys and values are kept within the key `attention.clamp_kqv`.
+    pub(crate) clamped_projection: bool,
     /// One learned logit for each head that takes attention away from the tokens.
     pub(crate) attention_sinks: bool,
     pub(crate) attention_output_bias: Presence,
@@ -31,6 +35,8 @@ pub(crate) struct Architecture {
     pub(crate) feed_forward_bias: Presence,
     pub(crate) experts: Option<Experts>,
     pub(crate) embedding_scale: EmbeddingScale,
+    /// Whether the embedding is normalized before the first block.
+    pub(crate) embedding_norm: bool,
     /// Whether `residual_scale` multiplies what each sublayer adds.
     pub(crate) residual_scale: bool,
     pub(crate) logit_scale: LogitScale,
@@ -51,8 +57,18 @@ pub(crate) enum Presence {
 pub(crate) enum Normalization {
     /// Division by the root mean square, then a learned gain; no mean, no bias.
     RootMeanSquare,
-    /// The mean is taken away first. A learned gain, and a learned bias where there is one.
-    Layer { bias: bool },
+    /// The mean is taken away first.
+    Layer(Learned),
+}
+
+/// What layer normalization learns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Learned {
+    Nothing,
+    Gain,
+    GainAndBias,
+    /// The bias only in some files.
+    GainAndPerhapsBias,
 }
 
 /// Where the normalizations of a block stand.
@@ -95,6 +111,16 @@ pub(crate) enum Positions {
     },
     /// A learned vector for each position is added to the embedding.
     Learned,
+    /// Scores fall with the distance (`ALiBi`, <https://arxiv.org/abs/2108.12409>).
+    Distance(DistanceBias),
+}
+
+/// The greatest bias of attention by distance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum DistanceBias {
+    Eight,
+    /// The key `attention.max_alibi_bias`, or none.
+    Key,
 }
 
 /// Which elements of a head are rotated together by rotary position embedding.
@@ -258,6 +284,18 @@ pub(crate) enum Output {
     OwnOrTied,
 }
 
+impl Normalization {
+    /// Which files have a gain, and which a bias.
+    pub(crate) const fn learned(self) -> (Presence, Presence) {
+        match self {
+            Self::RootMeanSquare | Self::Layer(Learned::Gain) => (Presence::Always, Presence::Never),
+            Self::Layer(Learned::Nothing) => (Presence::Never, Presence::Never),
+            Self::Layer(Learned::GainAndBias) => (Presence::Always, Presence::Always),
+            Self::Layer(Learned::GainAndPerhapsBias) => (Presence::Always, Presence::Sometimes),
+        }
+    }
+}
+
 impl Architecture {
     pub(crate) fn find(name: &str) -> Option<&'static Self> {
         ARCHITECTURES.iter().find(|architecture| architecture.name == name)
@@ -266,7 +304,7 @@ impl Architecture {
     pub(crate) const fn rotary_pairs(&self) -> Option<RotaryPairs> {
         match self.positions {
             Positions::Rotary { pairs, .. } => Some(pairs),
-            Positions::Learned => None,
+            Positions::Learned | Positions::Distance(_) => None,
         }
     }
 
@@ -276,7 +314,7 @@ impl Architecture {
             Positions::Rotary { layers: RotaryLayers::All, .. } => true,
             Positions::Rotary { layers: RotaryLayers::NotEachFourth, .. } => !(block + 1).is_multiple_of(4),
             Positions::Rotary { layers: RotaryLayers::Windowed, .. } => windowed,
-            Positions::Learned => false,
+            Positions::Learned | Positions::Distance(_) => false,
         }
     }
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use candle_core::{Device, Tensor};
 
-use super::architecture::{Architecture, Normalization, Window};
+use super::architecture::{Architecture, Normalization, Presence, Window};
 use super::hyperparameters::Hyperparameters;
 use super::matrix::Matrix;
 use super::operations::{Normalize, Rotate};
@@ -41,6 +41,8 @@ struct Plan<'a> {
     architecture: &'static Architecture,
     sizes: &'a Hyperparameters,
     weights: &'a Weights<'a>,
+    /// Most positions that will be read.
+    context: u64,
 }
 
 /// A loaded model.
@@ -49,6 +51,7 @@ pub(crate) struct Decoder {
     /// One vector for each position, for models that learn them.
     positions: Option<Arc<Matrix>>,
     embedding_scale: f64,
+    embedding_norm: Option<Normalize>,
     blocks: Vec<Block>,
     normalization: Normalize,
     output: Linear,
@@ -73,13 +76,15 @@ struct Angles {
 }
 
 impl Decoder {
-    /// Loads the weights. L1 has checked presence and shape of every tensor.
+    /// Loads the weights for texts of up to `context` tokens. L1 has checked presence and shape of
+    /// every tensor.
     pub(crate) fn load(
         architecture: &'static Architecture,
         sizes: &Hyperparameters,
         weights: &Weights<'_>,
+        context: u64,
     ) -> Result<Self, EngineError> {
-        let plan = Plan { architecture, sizes, weights };
+        let plan = Plan { architecture, sizes, weights, context };
         let embedding = weights.matrix("token_embd.weight")?;
         let blocks = (0..sizes.block_count).map(|block| Block::load(plan, block));
         let (rotary, local_rotary) = plan.rotations()?;
@@ -90,6 +95,7 @@ impl Decoder {
                 .then(|| weights.matrix("position_embd.weight"))
                 .transpose()?,
             embedding_scale: sizes.embedding_scale,
+            embedding_norm: architecture.embedding_norm.then(|| plan.norm("token_embd_norm")).transpose()?,
             normalization: plan.norm("output_norm")?,
             output: if weights.has("output.weight") {
                 weights.linear("output")?
@@ -140,6 +146,9 @@ impl Decoder {
         if self.embedding_scale != 1.0 {
             state = (state * self.embedding_scale)?;
         }
+        if let Some(norm) = &self.embedding_norm {
+            state = norm.apply(&state)?;
+        }
         let Some(positions) = &self.positions else { return Ok(state) };
         let numbers = (first_position..first_position + tokens.len()).map(u32::try_from);
         let numbers: Vec<u32> = numbers.collect::<Result<_, _>>().map_err(candle_core::Error::wrap)?;
@@ -150,29 +159,30 @@ impl Decoder {
 impl Plan<'_> {
     /// The normalization over the width of the model that is called `part`.
     fn norm(&self, part: &str) -> Result<Normalize, EngineError> {
-        let gain = self.weights.floats(&format!("{part}.weight"))?;
-        let bias = match self.architecture.normalization {
-            Normalization::Layer { bias: true } => Some(self.weights.floats(&format!("{part}.bias"))?),
-            Normalization::Layer { bias: false } | Normalization::RootMeanSquare => None,
-        };
-        Ok(self.norm_of(gain.len(), Some(gain), bias))
+        let (gain, bias) = self.architecture.normalization.learned();
+        let floats = |kind: &str| self.weights.find_floats(&format!("{part}.{kind}"));
+        let gain = if gain == Presence::Never { None } else { floats("weight")? };
+        let bias = if bias == Presence::Never { None } else { floats("bias")? };
+        Ok(self.norm_of(index(self.sizes.embedding_length)?, gain, bias))
     }
 
     /// A normalization of runs of `length` elements.
     fn norm_of(&self, length: usize, gain: Option<Vec<f32>>, bias: Option<Vec<f32>>) -> Normalize {
         #[expect(clippy::cast_possible_truncation, reason = "the engine computes in 32 bits")]
         let epsilon = self.sizes.normalization_epsilon as f32;
-        let centered = matches!(self.architecture.normalization, Normalization::Layer { .. });
+        let centered = matches!(self.architecture.normalization, Normalization::Layer(_));
         Normalize { length, centered, epsilon, gain, bias }
     }
 
     /// The rotation of most blocks and, where it is another one, that of blocks with a sliding window.
     fn rotations(&self) -> Result<(Option<Rotary>, Option<Rotary>), EngineError> {
-        let Some(pairs) = self.architecture.rotary_pairs() else { return Ok((None, None)) };
+        let pairs = self.architecture.rotary_pairs().filter(|_| !self.sizes.rotary.is_off);
+        let Some(pairs) = pairs else { return Ok((None, None)) };
         let mut divisors = self.weights.find_floats("rope_freqs.weight")?;
         if divisors.is_none() {
-            // The factors for long texts apply from the original context on, which a probe stays within.
-            divisors = self.weights.find_floats("rope_factors_short.weight")?;
+            let is_long = self.context > self.sizes.rotary.original_context;
+            let factors = if is_long { "rope_factors_long.weight" } else { "rope_factors_short.weight" };
+            divisors = self.weights.find_floats(factors)?;
         }
         let local = match self.architecture.window {
             Window::AllButLastOf { local_rotation, .. } => Rotary::local(pairs, self.sizes, local_rotation),

@@ -9,8 +9,8 @@ mod rotary;
 use verifier::format::gguf::Header;
 
 use super::architecture::{
-    Architecture, AttentionScale, EmbeddingScale, LogitScale, Normalization, Presence, Residual, SharedExpert,
-    SoftCaps, Window,
+    Architecture, AttentionScale, DistanceBias, EmbeddingScale, LogitScale, Normalization, Positions, Presence,
+    Residual, SharedExpert, SoftCaps, Window,
 };
 use keys::{Keys, MAX_BLOCKS, MAX_EXPERTS, MAX_WIDTH};
 pub(crate) use rotary::{Rotary, Scaling};
@@ -40,6 +40,12 @@ pub(crate) struct Hyperparameters {
     pub(crate) window: Option<SlidingWindow>,
     pub(crate) attention_scale: f64,
     pub(crate) attention_soft_cap: Option<f64>,
+    /// How much queries grow with the logarithm of the position in original contexts; 0 where they do not.
+    pub(crate) attention_temperature: f64,
+    /// How much scores fall over a distance at most; 0 where they do not.
+    pub(crate) distance_bias: f64,
+    /// Bound of queries, keys and values.
+    pub(crate) projection_clamp: Option<f64>,
     pub(crate) logit_soft_cap: Option<f64>,
     pub(crate) normalization_epsilon: f64,
     pub(crate) parallel_residual: bool,
@@ -92,10 +98,13 @@ impl Hyperparameters {
             head_count,
             key_value_head_count: keys.size_or("attention.head_count_kv", MAX_WIDTH, head_count)?,
             head_length,
-            rotary: Rotary::read(&keys, head_length, context_length)?,
+            rotary: Rotary::read(architecture, &keys, head_length, context_length)?,
             window: window(architecture, &keys, block_count)?,
             attention_scale: attention_scale(architecture, &keys, embedding_length, head_count, head_length)?,
             attention_soft_cap,
+            attention_temperature: keys.number("attention.temperature_scale").unwrap_or(0.0),
+            distance_bias: distance_bias(architecture, &keys),
+            projection_clamp: keys.number("attention.clamp_kqv").filter(|bound| *bound > 0.0),
             logit_soft_cap,
             normalization_epsilon: keys.positive(epsilon_key(architecture.normalization))?,
             parallel_residual: parallel_residual(architecture, &keys),
@@ -165,6 +174,14 @@ fn attention_scale(
             Ok(1.0 / ((width / heads) as f64).sqrt())
         }
         AttentionScale::HeadLength | AttentionScale::Key | AttentionScale::WidthPerHeadInModelOf { .. } => Ok(of_head),
+    }
+}
+
+fn distance_bias(architecture: &Architecture, keys: &Keys<'_>) -> f64 {
+    match architecture.positions {
+        Positions::Distance(DistanceBias::Eight) => 8.0,
+        Positions::Distance(DistanceBias::Key) => keys.number("attention.max_alibi_bias").unwrap_or(0.0),
+        Positions::Learned | Positions::Rotary { .. } => 0.0,
     }
 }
 

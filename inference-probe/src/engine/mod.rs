@@ -6,6 +6,7 @@
 //! tensor asks for and this engine does not do is refused by name, never ignored.
 
 pub(crate) mod architecture;
+pub(crate) mod conformance;
 pub(crate) mod decoder;
 pub(crate) mod generate;
 pub(crate) mod hyperparameters;

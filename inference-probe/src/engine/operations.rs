@@ -9,7 +9,7 @@ mod normalize;
 mod rotate;
 
 pub(crate) use activate::{activate, activate_gated};
-pub(crate) use attend::Attend;
+pub(crate) use attend::{Attend, Temperature, slopes};
 pub(crate) use normalize::Normalize;
 pub(crate) use rotate::Rotate;
 

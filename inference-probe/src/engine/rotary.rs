@@ -6,10 +6,6 @@ use super::architecture::{LocalRotation, RotaryPairs};
 use super::hyperparameters::{Hyperparameters, Scaling};
 use super::operations::Rotate;
 
-/// Where `YaRN` begins and ends to interpolate, in turns over the original context.
-const FAST_TURNS: f64 = 32.0;
-const SLOW_TURNS: f64 = 1.0;
-
 /// Rotation speeds of one model.
 #[derive(Debug)]
 pub(super) struct Rotary {
@@ -24,13 +20,8 @@ pub(super) struct Rotary {
 impl Rotary {
     /// `divisors` slow pairs down one by one (`rope_freqs.weight`, which Llama 3.1 and later carry).
     pub(super) fn new(pairs: RotaryPairs, sizes: &Hyperparameters, divisors: Option<&[f32]>) -> Self {
-        let magnitude = match sizes.rotary.scaling {
-            Scaling::Linear(_) => 1.0,
-            Scaling::Yarn(factor) => 0.1_f64.mul_add(factor.max(1.0).ln(), 1.0),
-        };
         let (base, scaling) = (sizes.rotary.base, sizes.rotary.scaling);
-        let magnitude = magnitude * sizes.rotary.magnitude;
-        Self { magnitude, ..Self::with(pairs, sizes, base, scaling, divisors) }
+        Self { magnitude: sizes.rotary.magnitude, ..Self::with(pairs, sizes, base, scaling, divisors) }
     }
 
     /// The rotation in blocks with a sliding window, where it differs from that of the others.
@@ -58,8 +49,15 @@ impl Rotary {
             let unscaled = base.powf(-2.0 * pair as f64 / dimensions as f64) / divisor;
             match scaling {
                 Scaling::Linear(factor) => unscaled / factor,
-                Scaling::Yarn(factor) => {
-                    let kept = kept_share(pair, dimensions as f64, base, original_context);
+                Scaling::Yarn { factor, fast_turns, slow_turns } => {
+                    // The number of the pair that turns this often within the original context.
+                    let at = |turns: f64| {
+                        let ratio = original_context / (turns * std::f64::consts::TAU);
+                        dimensions as f64 * ratio.ln() / (2.0 * base.ln())
+                    };
+                    let low = at(fast_turns).floor().max(0.0);
+                    let high = at(slow_turns).ceil().min(dimensions as f64 - 1.0);
+                    let kept = kept_share(pair as f64, low, high);
                     unscaled * kept + unscaled / factor * (1.0 - kept)
                 }
             }
@@ -80,14 +78,9 @@ impl Rotary {
     }
 }
 
-/// The share of its own speed that `YaRN` leaves to a pair: all for those that turn often within
-/// the original context, none for those that do not turn once.
-fn kept_share(pair: usize, dimensions: f64, base: f64, original_context: f64) -> f64 {
-    let at = |turns: f64| dimensions * (original_context / (turns * std::f64::consts::TAU)).ln() / (2.0 * base.ln());
-    let (low, high) = (at(FAST_TURNS).floor().max(0.0), at(SLOW_TURNS).ceil().min(dimensions - 1.0));
-    #[expect(clippy::cast_precision_loss, reason = "a head has far fewer elements than 2^52")]
-    let ramp = (pair as f64 - low) / (high - low).max(0.001);
-    1.0 - ramp.clamp(0.0, 1.0)
+/// The share of its own speed that `YaRN` leaves to a pair: all up to pair `low`, none from `high` on.
+fn kept_share(pair: f64, low: f64, high: f64) -> f64 {
+    1.0 - ((pair - low) / (high - low).max(0.001)).clamp(0.0, 1.0)
 }
 
 #[cfg(test)]
@@ -144,7 +137,7 @@ mod tests {
 
     #[test]
     fn yarn_keeps_fast_pairs_and_slows_pairs_that_do_not_turn_once() {
-        assert!((kept_share(0, 64.0, 10_000.0, 4_096.0) - 1.0).abs() < 1e-12);
-        assert!(kept_share(31, 64.0, 10_000.0, 4_096.0).abs() < 1e-12);
+        let shares = [3.0, 5.0, 8.0, 9.0].map(|pair| kept_share(pair, 4.0, 8.0));
+        assert_eq!(shares, [1.0, 0.75, 0.0, 0.0]);
     }
 }

@@ -23,14 +23,15 @@ pub(crate) struct Loaded(Decoder);
 
 impl Loaded {
     pub(crate) fn new(gguf: &[u8]) -> Self {
-        Self::of(&[file("model.gguf", gguf)])
+        Self::of(&[file("model.gguf", gguf)], 256)
     }
 
-    pub(crate) fn of(files: &[ModelFile]) -> Self {
+    /// For texts of up to `context` tokens.
+    pub(crate) fn of(files: &[ModelFile], context: u64) -> Self {
         let checkpoint = Checkpoint::open(files).unwrap();
         let architecture = Architecture::find(checkpoint.header.architecture().unwrap()).unwrap();
         let sizes = Hyperparameters::read(architecture, &checkpoint.header).unwrap();
-        Self(Decoder::load(architecture, &sizes, &Weights::new(&checkpoint)).unwrap())
+        Self(Decoder::load(architecture, &sizes, &Weights::new(&checkpoint), context).unwrap())
     }
 
     /// The logits after each of `tokens`.

@@ -1,14 +1,14 @@
 //! The rows.
 
 use super::{
-    Activation, Architecture, AttentionScale, EmbeddingScale, Experts, FeedForward, Gate, LocalRotation, LogitScale,
-    Normalization, Norms, Output, Positions, Presence, QueryKeyNorm, Residual, RotaryLayers, RotaryPairs, Routing,
-    SharedExpert, SoftCaps, Window,
+    Activation, Architecture, AttentionScale, DistanceBias, EmbeddingScale, Experts, FeedForward, Gate, Learned,
+    LocalRotation, LogitScale, Normalization, Norms, Output, Positions, Presence, QueryKeyNorm, Residual, RotaryLayers,
+    RotaryPairs, Routing, SharedExpert, SoftCaps, Window,
 };
 
 const ADJACENT: Positions = Positions::Rotary { pairs: RotaryPairs::Adjacent, layers: RotaryLayers::All };
 const HALVES: Positions = Positions::Rotary { pairs: RotaryPairs::Halves, layers: RotaryLayers::All };
-const LAYER_NORM: Normalization = Normalization::Layer { bias: true };
+const LAYER_NORM: Normalization = Normalization::Layer(Learned::GainAndBias);
 const SWIGLU: FeedForward = FeedForward { gate: Gate::Separate, activation: Activation::Silu };
 const GEGLU: FeedForward = FeedForward { gate: Gate::Separate, activation: Activation::Gelu };
 const PLAIN_GELU: FeedForward = FeedForward { gate: Gate::None, activation: Activation::Gelu };
@@ -31,6 +31,8 @@ const LLAMA: Architecture = Architecture {
     query_key_norm: QueryKeyNorm::None,
     window: Window::Never,
     attention_scale: AttentionScale::HeadLength,
+    attention_temperature: false,
+    clamped_projection: false,
     attention_sinks: false,
     attention_output_bias: Presence::Sometimes,
     soft_caps: SoftCaps::None,
@@ -38,6 +40,7 @@ const LLAMA: Architecture = Architecture {
     feed_forward_bias: Presence::Sometimes,
     experts: Some(Experts { presence: Presence::Sometimes, ..EXPERTS }),
     embedding_scale: EmbeddingScale::One,
+    embedding_norm: false,
     residual_scale: false,
     logit_scale: LogitScale::None,
     output: Output::OwnOrTied,
@@ -69,7 +72,7 @@ const BIASED: Architecture = Architecture {
 
 const COMMAND_R: Architecture = Architecture {
     name: "command-r",
-    normalization: Normalization::Layer { bias: false },
+    normalization: Normalization::Layer(Learned::Gain),
     norms: Norms::Shared,
     residual: Residual::Parallel,
     query_key_norm: QueryKeyNorm::EachHeadWithOwnGain,
@@ -156,6 +159,16 @@ pub(crate) const ARCHITECTURES: &[Architecture] = &[
         ..BIASED
     },
     Architecture { name: "gpt2", positions: Positions::Learned, ..BIASED },
+    Architecture { name: "bloom", positions: Positions::Distance(DistanceBias::Eight), embedding_norm: true, ..BIASED },
+    Architecture {
+        name: "mpt",
+        normalization: Normalization::Layer(Learned::GainAndPerhapsBias),
+        positions: Positions::Distance(DistanceBias::Key),
+        clamped_projection: true,
+        attention_output_bias: Presence::Sometimes,
+        feed_forward_bias: Presence::Sometimes,
+        ..BIASED
+    },
     Architecture { name: "gptneox", residual: Residual::ByKey, output: Output::Own, ..BIASED },
     Architecture { name: "starcoder2", ..BIASED },
     Architecture {
@@ -222,4 +235,12 @@ pub(crate) const ARCHITECTURES: &[Architecture] = &[
     },
     Architecture { name: "internlm2", attention_output_bias: Presence::Sometimes, output: Output::Own, ..PLAIN },
     Architecture { name: "exaone", positions: HALVES, ..PLAIN },
+    // Ministral 3 and what is derived from it.
+    Architecture { name: "mistral3", attention_temperature: true, ..LLAMA },
+    Architecture {
+        name: "olmo",
+        normalization: Normalization::Layer(Learned::Nothing),
+        clamped_projection: true,
+        ..PLAIN
+    },
 ];

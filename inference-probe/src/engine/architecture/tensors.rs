@@ -1,9 +1,6 @@
 //! Which tensors a file of a family holds, and in what shape.
 
-use super::{
-    Architecture, Experts, FeedForward, Gate, Normalization, Norms, Output, Positions, Presence, QueryKeyNorm,
-    SharedExpert,
-};
+use super::{Architecture, Experts, FeedForward, Gate, Norms, Output, Positions, Presence, QueryKeyNorm, SharedExpert};
 use crate::engine::hyperparameters::Hyperparameters;
 
 /// A tensor as the architecture wants it.
@@ -41,6 +38,17 @@ impl Architecture {
     }
 }
 
+impl Presence {
+    /// Of a part of something that is itself present in this way.
+    const fn of(self, whole: Self) -> Self {
+        match (self, whole) {
+            (Self::Never, _) | (_, Self::Never) => Self::Never,
+            (Self::Always, Self::Always) => Self::Always,
+            _ => Self::Sometimes,
+        }
+    }
+}
+
 impl Specifications<'_> {
     fn add(&mut self, part: &str, kind: &str, presence: Presence, dimensions: &[u64]) {
         if presence != Presence::Never {
@@ -56,15 +64,17 @@ impl Specifications<'_> {
 
     fn norm(&mut self, part: &str, presence: Presence) {
         let width = self.sizes.embedding_length;
-        self.add(part, "weight", presence, &[width]);
-        if self.architecture.normalization == (Normalization::Layer { bias: true }) {
-            self.add(part, "bias", presence, &[width]);
-        }
+        let (gain, bias) = self.architecture.normalization.learned();
+        self.add(part, "weight", gain.of(presence), &[width]);
+        self.add(part, "bias", bias.of(presence), &[width]);
     }
 
     fn add_model(&mut self) {
         let (width, vocabulary) = (self.sizes.embedding_length, self.sizes.vocabulary_size);
         self.matrix("token_embd", width, vocabulary);
+        if self.architecture.embedding_norm {
+            self.norm("token_embd_norm", Presence::Always);
+        }
         self.norm("output_norm", Presence::Always);
         let output = match self.architecture.output {
             Output::Own => Presence::Always,
@@ -81,6 +91,7 @@ impl Specifications<'_> {
                 }
             }
             Positions::Learned => self.matrix("position_embd", width, self.sizes.context_length),
+            Positions::Distance(_) => {}
         }
     }
 

@@ -4,7 +4,8 @@ use candle_core::{D, Tensor};
 
 use super::{Angles, EngineError, Plan, index, rows};
 use crate::engine::architecture::QueryKeyNorm;
-use crate::engine::operations::{Attend, Normalize};
+use crate::engine::hyperparameters::Hyperparameters;
+use crate::engine::operations::{Attend, Normalize, Temperature, slopes};
 use crate::engine::weights::Linear;
 
 /// Positions for which a new cache has room.
@@ -24,6 +25,9 @@ pub(super) struct Attention {
     scale: f32,
     soft_cap: Option<f32>,
     window: Option<usize>,
+    clamp: Option<f64>,
+    temperature: Option<Temperature>,
+    slopes: Option<Vec<f32>>,
 }
 
 /// How a state becomes queries, keys and values.
@@ -46,7 +50,7 @@ pub(super) struct KeyValues {
 
 impl Attention {
     pub(super) fn load(plan: Plan<'_>, block: u64) -> Result<Self, EngineError> {
-        let Plan { architecture, sizes, weights } = plan;
+        let Plan { architecture, sizes, weights, .. } = plan;
         let part = |part: &str| format!("blk.{block}.{part}");
         let windowed = sizes.is_windowed(block);
         let window = sizes.window.as_ref().filter(|_| windowed).map(|window| index(window.length)).transpose()?;
@@ -71,11 +75,18 @@ impl Attention {
             scale: single(sizes.attention_scale),
             soft_cap: sizes.attention_soft_cap.map(single),
             window,
+            clamp: sizes.projection_clamp,
+            temperature: temperature(sizes)?,
+            slopes: slopes(sizes.distance_bias, index(sizes.head_count)?),
         })
     }
 
     pub(super) fn forward(&self, state: &Tensor, angles: &Angles, seen: &mut KeyValues) -> candle_core::Result<Tensor> {
         let (query, key, value) = self.project(state)?;
+        let (query, key, value) = match self.clamp {
+            Some(bound) => (query.clamp(-bound, bound)?, key.clamp(-bound, bound)?, value.clamp(-bound, bound)?),
+            None => (query, key, value),
+        };
         let query = self.place(&query, self.query_norm.as_ref(), angles)?;
         let key = self.place(&key, self.key_norm.as_ref(), angles)?;
         let (keys, values) = seen.extend(&key, &value)?;
@@ -86,6 +97,8 @@ impl Attention {
             scale: self.scale,
             soft_cap: self.soft_cap,
             window: self.window,
+            temperature: self.temperature,
+            slopes: self.slopes.as_deref(),
             sinks: self.sinks.as_deref(),
             causal: true,
         };
@@ -115,6 +128,13 @@ impl Attention {
             _ => Ok(heads),
         }
     }
+}
+
+fn temperature(sizes: &Hyperparameters) -> Result<Option<Temperature>, EngineError> {
+    #[expect(clippy::cast_possible_truncation, reason = "the engine computes in 32 bits")]
+    let growth = sizes.attention_temperature as f32;
+    let stretch = index(sizes.rotary.original_context)?;
+    Ok((growth != 0.0).then_some(Temperature { growth, stretch }))
 }
 
 /// The normalization of queries or keys, where the family and the file have one.

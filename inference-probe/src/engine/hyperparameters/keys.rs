@@ -3,7 +3,7 @@
 use verifier::format::gguf::{Array, Header, Value};
 
 use super::HyperparameterError;
-use crate::engine::architecture::{Architecture, AttentionScale, EmbeddingScale, LogitScale, SoftCaps};
+use crate::engine::architecture::{Architecture, AttentionScale, EmbeddingScale, LogitScale, Positions, SoftCaps};
 
 /// Bounds that keep a hostile header from asking for endless work; real models are far below.
 pub(super) const MAX_BLOCKS: u64 = 1_024;
@@ -116,9 +116,11 @@ impl<'a> Keys<'a> {
     }
 
     pub(super) fn refuse_what_is_not_computed(&self, architecture: &Architecture) -> Result<(), HyperparameterError> {
-        let not_computed: [(bool, &[&str]); 7] = [
-            (true, &["attention.clamp_kqv", "attention.max_alibi_bias", "attention.temperature_scale"]),
-            (true, &["rope.scaling.yarn_log_multiplier", "nextn_predict_layers", "leading_dense_block_count"]),
+        let not_computed: [(bool, &[&str]); 9] = [
+            (true, &["nextn_predict_layers", "leading_dense_block_count"]),
+            (!matches!(architecture.positions, Positions::Distance(_)), &["attention.max_alibi_bias"]),
+            (!architecture.clamped_projection, &["attention.clamp_kqv"]),
+            (!architecture.attention_temperature, &["attention.temperature_scale", "rope.scaling.yarn_log_multiplier"]),
             (architecture.experts.is_none(), &["expert_count"]),
             (architecture.attention_scale != AttentionScale::Key, &["attention.scale"]),
             (architecture.logit_scale == LogitScale::None, &["logit_scale"]),
@@ -135,10 +137,6 @@ impl<'a> Keys<'a> {
         self.refuse_expert_groups()?;
         if self.flag("attention.causal") == Some(false) {
             return Err(self.unsupported("attention.causal", &false));
-        }
-        // Files of granite switch rotation off with this key.
-        if architecture.residual_scale && self.flag("rope.scaling.finetuned") == Some(false) {
-            return Err(self.unsupported("rope.scaling.finetuned", &false));
         }
         match self.header.get("general.type").and_then(Value::as_str) {
             None | Some("model") => Ok(()),

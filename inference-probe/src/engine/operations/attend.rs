@@ -18,10 +18,41 @@ pub(crate) struct Attend<'a> {
     pub(crate) soft_cap: Option<f32>,
     /// Positions that are seen, the present one among them.
     pub(crate) window: Option<usize>,
+    pub(crate) temperature: Option<Temperature>,
+    /// How much scores fall with each position of distance, for each head.
+    pub(crate) slopes: Option<&'a [f32]>,
     /// One logit for each head beside those of the positions.
     pub(crate) sinks: Option<&'a [f32]>,
     /// Whether a position sees those before it alone.
     pub(crate) causal: bool,
+}
+
+/// The slopes of heads for a greatest bias (`ALiBi`): powers of one base, and for a number of heads
+/// that is no power of two every second one of the next.
+pub(crate) fn slopes(greatest: f64, heads: usize) -> Option<Vec<f32>> {
+    let powers = 1 << heads.max(1).ilog2();
+    #[expect(clippy::cast_precision_loss, reason = "there are few heads")]
+    #[expect(clippy::cast_possible_truncation, reason = "the engine computes in 32 bits")]
+    let slope = |head: usize| {
+        let steps = if head < powers { (head + 1) as f64 } else { (head - powers) as f64 + 0.5 };
+        (-greatest * steps / powers as f64).exp2() as f32
+    };
+    (greatest > 0.0).then(|| (0..heads).map(slope).collect())
+}
+
+/// Scores that grow with the logarithm of the position, by one step for each `stretch` of positions.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Temperature {
+    pub(crate) growth: f32,
+    pub(crate) stretch: usize,
+}
+
+impl Temperature {
+    fn at(self, position: usize) -> f32 {
+        #[expect(clippy::cast_precision_loss, reason = "contexts are far shorter than 2^24 stretches")]
+        let stretches = (position / self.stretch.max(1)) as f32;
+        1.0 + self.growth * (stretches + 1.0).ln()
+    }
 }
 
 impl Attend<'_> {
@@ -58,7 +89,14 @@ impl Attend<'_> {
             position * sides.width + column..position * sides.width + column + length
         };
         scores.clear();
-        scores.extend(seen.clone().map(|position| self.score(dot(query, &sides.keys[row(sides.keys, position)]))));
+        let scale = self.scale * self.temperature.map_or(1.0, |temperature| temperature.at(position));
+        let slope = self.slopes.and_then(|slopes| slopes.get(head).copied()).unwrap_or(0.0);
+        let score = |other: usize| {
+            #[expect(clippy::cast_precision_loss, reason = "contexts are far shorter than 2^24")]
+            let fall = slope * other.abs_diff(position) as f32;
+            self.cap(scale * dot(query, &sides.keys[row(sides.keys, other)])) - fall
+        };
+        scores.extend(seen.clone().map(score));
         let share = soften(scores, self.sinks.and_then(|sinks| sinks.get(head).copied()));
         output.fill(0.0);
         for (position, score) in seen.zip(scores.iter()) {
@@ -70,8 +108,7 @@ impl Attend<'_> {
         }
     }
 
-    fn score(&self, product: f32) -> f32 {
-        let score = product * self.scale;
+    fn cap(&self, score: f32) -> f32 {
         self.soft_cap.map_or(score, |cap| cap * (score / cap).tanh())
     }
 }
@@ -147,6 +184,8 @@ mod tests {
         scale: 1.0,
         soft_cap: None,
         window: None,
+        temperature: None,
+        slopes: None,
         sinks: None,
         causal: true,
     };
@@ -181,6 +220,19 @@ mod tests {
     }
 
     #[test]
+    fn slopes_are_powers_of_one_base_and_halfway_between_for_further_heads() {
+        assert_eq!(slopes(8.0, 4).unwrap(), [0.25, 0.0625, 0.015_625, 0.003_906_25]);
+        assert_close(&slopes(8.0, 3).unwrap(), &[0.0625, 0.003_906_25, 0.25]);
+        assert_eq!(slopes(0.0, 4), None);
+    }
+
+    #[test]
+    fn a_slope_favors_what_is_near() {
+        let ln_two = std::f32::consts::LN_2;
+        assert_close(&averages(&Attend { slopes: Some(&[ln_two]), ..PLAIN }, 1), &[(0.25 + 1.0 + 4.0) / 1.75]);
+    }
+
+    #[test]
     fn a_sink_takes_its_share_and_gives_nothing() {
         assert_close(&averages(&Attend { sinks: Some(&[0.0]), ..PLAIN }, 1), &[7.0 / 4.0]);
     }
@@ -188,8 +240,8 @@ mod tests {
     #[test]
     fn a_soft_cap_bounds_a_score() {
         let attend = Attend { soft_cap: Some(2.0), ..PLAIN };
-        assert!((attend.score(1e6) - 2.0).abs() < 1e-6);
-        assert!((attend.score(0.01) - 0.01).abs() < 1e-6);
+        assert!((attend.cap(1e6) - 2.0).abs() < 1e-6);
+        assert!((attend.cap(0.01) - 0.01).abs() < 1e-6);
     }
 
     #[test]
