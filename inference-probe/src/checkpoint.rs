@@ -7,6 +7,7 @@
 mod error;
 mod gguf;
 mod space;
+mod transformers;
 
 use std::collections::HashMap;
 use std::io;
@@ -28,22 +29,40 @@ pub(crate) struct Checkpoint<'a> {
     space: AddressSpace<'a>,
     /// Numbers of the header's tensors by name.
     numbers: HashMap<String, usize>,
+    /// What has to be done to the tensors of these names when they are loaded.
+    changes: HashMap<String, Change>,
+}
+
+/// What distinguishes a tensor from the one that GGUF would have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Change {
+    None,
+    /// Inputs and outputs are exchanged.
+    Transposed,
+    /// Its values are added to one.
+    AddOne,
 }
 
 impl<'a> Checkpoint<'a> {
     /// Finds the model among `files` and reads its header.
     pub(crate) fn open(files: &'a [ModelFile]) -> Result<Self, CheckpointError> {
-        let parts = gguf::parts(files)?;
-        gguf::open(&parts)
+        if transformers::is_folder(files) {
+            return transformers::open(files);
+        }
+        gguf::open(&gguf::parts(files)?)
     }
 
     fn new(name: String, container: String, header: Header, space: AddressSpace<'a>) -> Self {
         let numbers = header.tensors.iter().enumerate().map(|(number, tensor)| (tensor.name.clone(), number));
-        Self { name, container, numbers: numbers.collect(), header, space }
+        Self { name, container, numbers: numbers.collect(), header, space, changes: HashMap::new() }
     }
 
     pub(crate) fn tensor(&self, name: &str) -> Option<&TensorInfo> {
         self.numbers.get(name).map(|number| &self.header.tensors[*number])
+    }
+
+    pub(crate) fn change(&self, name: &str) -> Change {
+        self.changes.get(name).copied().unwrap_or(Change::None)
     }
 
     pub(crate) fn has(&self, name: &str) -> bool {

@@ -3,6 +3,7 @@
 use verifier::ReadAt;
 use verifier::format::gguf::{self, GgufError, Header, Value};
 
+use super::space::Source;
 use super::{AddressSpace, Checkpoint, CheckpointError, Extent};
 use crate::checks::ModelFile;
 
@@ -69,7 +70,8 @@ impl<'a> Part<'a> {
 
     /// Gives the part a place after those before it; its header with offsets in the whole.
     fn place(self, space: &mut AddressSpace<'a>) -> Header {
-        let start = space.add(Extent { file: &self.file.reader, offset: 0, length: self.file.reader.size() });
+        let start =
+            space.add(Extent { source: Source::File(&self.file.reader), offset: 0, length: self.file.reader.size() });
         let mut header = self.header;
         header.tensors.iter_mut().for_each(|tensor| tensor.offset += start);
         header

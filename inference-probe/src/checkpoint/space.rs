@@ -1,14 +1,23 @@
 //! Pieces of several files, one after the other.
 
 use std::io;
+use std::sync::Arc;
 
 use verifier::ReadAt;
 
-/// A run of bytes of one file.
-#[derive(Clone, Copy)]
+/// Where bytes come from.
+#[derive(Clone)]
+pub(crate) enum Source<'a> {
+    File(&'a dyn ReadAt),
+    /// Made from a configuration.
+    Memory(Arc<Vec<u8>>),
+}
+
+/// A run of bytes of one source.
+#[derive(Clone)]
 pub(crate) struct Extent<'a> {
-    pub(crate) file: &'a dyn ReadAt,
-    /// In the file.
+    pub(crate) source: Source<'a>,
+    /// In the source.
     pub(crate) offset: u64,
     pub(crate) length: u64,
 }
@@ -31,10 +40,10 @@ impl<'a> AddressSpace<'a> {
     }
 
     /// The extent that holds `address`, with its first address.
-    fn find(&self, address: u64) -> Option<(u64, Extent<'a>)> {
+    fn find(&self, address: u64) -> Option<(u64, &Extent<'a>)> {
         let after = self.extents.partition_point(|(start, _)| *start <= address);
-        let (start, extent) = *self.extents.get(after.checked_sub(1)?)?;
-        (address - start < extent.length).then_some((start, extent))
+        let (start, extent) = self.extents.get(after.checked_sub(1)?)?;
+        (address - start < extent.length).then_some((*start, extent))
     }
 }
 
@@ -47,7 +56,11 @@ impl ReadAt for AddressSpace<'_> {
         let Some((start, extent)) = self.find(address) else { return Ok(0) };
         let left = usize::try_from(extent.length - (address - start)).unwrap_or(usize::MAX);
         let wanted = buffer.len().min(left);
-        extent.file.read_at(extent.offset + (address - start), &mut buffer[..wanted])
+        let source = match &extent.source {
+            Source::File(file) => *file,
+            Source::Memory(bytes) => bytes.as_ref(),
+        };
+        source.read_at(extent.offset + (address - start), &mut buffer[..wanted])
     }
 }
 
@@ -59,8 +72,8 @@ mod tests {
     fn a_read_runs_on_from_one_extent_into_the_next() {
         let (first, second) = (b"..abc..".to_vec(), b"defgh".to_vec());
         let mut space = AddressSpace::default();
-        assert_eq!(space.add(Extent { file: &first, offset: 2, length: 3 }), 0);
-        assert_eq!(space.add(Extent { file: &second, offset: 0, length: 5 }), 3);
+        assert_eq!(space.add(Extent { source: Source::File(&first), offset: 2, length: 3 }), 0);
+        assert_eq!(space.add(Extent { source: Source::File(&second), offset: 0, length: 5 }), 3);
         let mut buffer = [0; 4];
         space.read_exact_at(1, &mut buffer).unwrap();
         assert_eq!(&buffer, b"bcde");
@@ -71,7 +84,7 @@ mod tests {
     fn beyond_the_last_extent_there_is_nothing() {
         let bytes = b"abc".to_vec();
         let mut space = AddressSpace::default();
-        space.add(Extent { file: &bytes, offset: 0, length: 3 });
+        space.add(Extent { source: Source::File(&bytes), offset: 0, length: 3 });
         assert_eq!(space.read_at(3, &mut [0; 2]).unwrap(), 0);
         assert!(space.read_exact_at(2, &mut [0; 2]).is_err());
     }

@@ -29,7 +29,7 @@ const GENERATED_TOKENS: usize = 64;
 /// Steps of this level, for its progress.
 const STEPS: u64 = 5;
 /// Longest text of a probe: the long text, or the prompt and what follows it.
-const CONTEXT_TOKENS: u64 = 2_048;
+pub(crate) const CONTEXT_TOKENS: u64 = 2_048;
 /// Most tokens of the text that shows whether a model holds over a long context.
 const LONG_TEXT_TOKENS: usize = 1_024;
 /// Longest time for reading it, in seconds.

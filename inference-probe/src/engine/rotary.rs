@@ -138,6 +138,6 @@ mod tests {
     #[test]
     fn yarn_keeps_fast_pairs_and_slows_pairs_that_do_not_turn_once() {
         let shares = [3.0, 5.0, 8.0, 9.0].map(|pair| kept_share(pair, 4.0, 8.0));
-        assert_eq!(shares, [1.0, 0.75, 0.0, 0.0]);
+        assert!(shares.iter().zip([1.0, 0.75, 0.0, 0.0]).all(|(share, expected)| (share - expected).abs() < 1e-12));
     }
 }

@@ -8,7 +8,7 @@ use verifier::format::gguf::TensorInfo;
 
 use super::decoder::EngineError;
 use super::matrix::{self, Matrix};
-use crate::checkpoint::Checkpoint;
+use crate::checkpoint::{Change, Checkpoint};
 
 /// Reads the tensors of one model.
 pub(crate) struct Weights<'a> {
@@ -62,7 +62,13 @@ impl<'a> Weights<'a> {
     /// A small tensor as 32-bit floats, whatever its shape.
     pub(crate) fn floats(&self, name: &str) -> Result<Vec<f32>, EngineError> {
         let (tensor, bytes) = self.read(name)?;
-        matrix::dequantize(tensor.tensor_type, &bytes)
+        let mut values = matrix::dequantize(tensor.tensor_type, &bytes)?;
+        if self.checkpoint.change(name) == Change::AddOne {
+            for value in &mut values {
+                *value += 1.0;
+            }
+        }
+        Ok(values)
     }
 
     /// The same, or none when the model has no tensor of that name.
@@ -75,6 +81,9 @@ impl<'a> Weights<'a> {
         let size = usize::try_from(tensor.byte_length).map_err(|_| EngineError::TooLarge(name.to_owned()))?;
         let mut bytes = vec![0; size];
         self.checkpoint.read_exact_at(tensor.offset, &mut bytes)?;
+        if self.checkpoint.change(name) == Change::Transposed {
+            bytes = transpose(&bytes, tensor)?;
+        }
         Ok((tensor, bytes))
     }
 }
@@ -91,6 +100,14 @@ impl Linear {
         let products = self.matrix.forward(input)?;
         self.bias.as_ref().map_or_else(|| Ok(products.clone()), |bias| products.broadcast_add(bias))
     }
+}
+
+/// The bytes of a matrix whose file has inputs and outputs exchanged.
+fn transpose(bytes: &[u8], tensor: &TensorInfo) -> Result<Vec<u8>, EngineError> {
+    let [outputs, inputs] = row_major(tensor)?[..] else { return Err(EngineError::WrongLength { bytes: bytes.len() }) };
+    let size = bytes.len() / (outputs * inputs).max(1);
+    let element = |output: usize, input: usize| &bytes[(input * outputs + output) * size..][..size];
+    Ok((0..outputs).flat_map(|output| (0..inputs).flat_map(move |input| element(output, input))).copied().collect())
 }
 
 /// Dimensions with the slowest-varying first, as candle counts them.

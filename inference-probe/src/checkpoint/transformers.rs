@@ -1,0 +1,192 @@
+//! A folder as the Transformers library writes it: safetensors with `config.json` beside them.
+//!
+//! It is read as the GGUF file that llama.cpp's converter would make of it: names, keys, the
+//! order of rows. So the engine has one kind of model, and nothing is converted on disk.
+
+mod config;
+mod family;
+mod rows;
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use serde_json::{Map, Value as Json};
+use verifier::ReadAt;
+use verifier::format::gguf::{Header, TensorInfo, TensorType};
+use verifier::format::safetensors::{self, Dtype};
+
+use super::space::Source;
+use super::{AddressSpace, Change, Checkpoint, CheckpointError, Extent};
+use crate::checks::ModelFile;
+use config::Config;
+use family::{Family, Place};
+use rows::Order;
+
+const CONFIG: &str = "config.json";
+const MAX_CONFIG_BYTES: u64 = 1 << 20;
+
+/// A tensor where a file has it.
+struct Stored<'a> {
+    file: &'a ModelFile,
+    info: safetensors::TensorInfo,
+}
+
+/// Whether `files` are such a folder.
+pub(super) fn is_folder(files: &[ModelFile]) -> bool {
+    files.iter().any(is_safetensors) && files.iter().any(|file| file.name == CONFIG)
+}
+
+fn is_safetensors(file: &ModelFile) -> bool {
+    std::path::Path::new(&file.name).extension().is_some_and(|extension| extension == "safetensors")
+}
+
+pub(super) fn open(files: &[ModelFile]) -> Result<Checkpoint<'_>, CheckpointError> {
+    let config = read_config(files)?;
+    let family = Family::find(&config)?;
+    let mut stored = read_tensors(files)?;
+    let name = files.iter().find(|file| is_safetensors(file)).map_or_else(String::new, |file| file.name.clone());
+    let sizes = config.sizes(family)?;
+    let mut builder =
+        Builder { family, sizes: &sizes, space: AddressSpace::default(), tensors: Vec::new(), changes: HashMap::new() };
+    let mut grouped: BTreeMap<String, Vec<(u64, Stored<'_>)>> = BTreeMap::new();
+    for (tensor_name, tensor) in stored.drain() {
+        match family.place(&tensor_name) {
+            Some(Place::Ignored) => {}
+            Some(Place::Tensor { name, number }) => grouped.entry(name).or_default().push((number, tensor)),
+            None => return Err(CheckpointError::UnknownTensor { file: tensor.file.name.clone(), tensor: tensor_name }),
+        }
+    }
+    if sizes.ties_embeddings {
+        grouped.remove("output.weight");
+    }
+    for (name, parts) in grouped {
+        builder.add(name, parts)?;
+    }
+    for (name, values) in config.factors(&sizes)? {
+        builder.add_floats(&name, &values);
+    }
+    let rows = builder.tensors.iter().find(|tensor| tensor.name == "token_embd.weight");
+    let metadata = config.metadata(family, &sizes, rows.and_then(|tensor| tensor.dimensions.get(1).copied()))?;
+    let header = Header { version: 3, alignment: 1, data_offset: 0, metadata, tensors: builder.tensors };
+    let container = format!("safetensors of `{}`", family.model_type);
+    let mut checkpoint = Checkpoint::new(name, container, header, builder.space);
+    checkpoint.changes = builder.changes;
+    Ok(checkpoint)
+}
+
+fn read_config(files: &[ModelFile]) -> Result<Config, CheckpointError> {
+    let Some(file) = files.iter().find(|file| file.name == CONFIG) else { return Err(CheckpointError::NoWeights) };
+    let refused = |detail: String| CheckpointError::Config { file: file.name.clone(), detail };
+    let size = file.reader.size();
+    if size > MAX_CONFIG_BYTES {
+        return Err(refused(format!("the configuration has {size} bytes")));
+    }
+    let mut bytes = vec![0; usize::try_from(size).unwrap_or(0)];
+    file.reader.read_exact_at(0, &mut bytes).map_err(|error| refused(error.to_string()))?;
+    let document: Map<String, Json> = serde_json::from_slice(&bytes).map_err(|error| refused(error.to_string()))?;
+    Ok(Config::new(document))
+}
+
+fn read_tensors(files: &[ModelFile]) -> Result<HashMap<String, Stored<'_>>, CheckpointError> {
+    let mut stored = HashMap::new();
+    for file in files.iter().filter(|file| is_safetensors(file)) {
+        let refused = |error| CheckpointError::Safetensors { file: file.name.clone(), error };
+        let header = safetensors::read_header(&file.reader).map_err(refused)?;
+        for info in header.tensors {
+            let name = info.name.clone();
+            if stored.insert(name.clone(), Stored { file, info }).is_some() {
+                return Err(CheckpointError::RepeatedTensor { file: file.name.clone(), tensor: name });
+            }
+        }
+    }
+    Ok(stored)
+}
+
+/// The tensors of the model under GGUF's names, one after the other.
+struct Builder<'a, 'b> {
+    family: &'static Family,
+    sizes: &'b config::Sizes,
+    space: AddressSpace<'a>,
+    tensors: Vec<TensorInfo>,
+    changes: HashMap<String, Change>,
+}
+
+impl<'a> Builder<'a, '_> {
+    /// Adds the tensor `name`, which is one of the files' tensors or several that are stacked.
+    fn add(&mut self, name: String, mut parts: Vec<(u64, Stored<'a>)>) -> Result<(), CheckpointError> {
+        parts.sort_by_key(|(number, _)| *number);
+        let Some((_, first)) = parts.first() else { return Ok(()) };
+        let refused = |detail: String| CheckpointError::Tensor {
+            file: first.file.name.clone(),
+            tensor: first.info.name.clone(),
+            detail,
+        };
+        let tensor_type = tensor_type(first.info.dtype).map_err(|kind| refused(format!("is encoded as {kind}")))?;
+        let alike =
+            parts.iter().all(|(_, part)| (&part.info.shape, part.info.dtype) == (&first.info.shape, first.info.dtype));
+        let in_order = parts.iter().zip(0..).all(|((number, _), expected)| *number == expected);
+        if !alike || !in_order {
+            return Err(refused("does not fit the others that it stands beside".to_owned()));
+        }
+        let stacked = self.family.is_stacked(&name);
+        let mut shape = first.info.shape.clone();
+        if shape.len() > 2 || shape.is_empty() {
+            return Err(refused(format!("has {} dimensions", shape.len())));
+        }
+        if stacked {
+            shape.insert(0, parts.len() as u64);
+        } else if parts.len() > 1 {
+            return Err(refused("is there several times".to_owned()));
+        }
+        let order = self.family.order(&name, self.sizes);
+        let offset = self.space.size();
+        for (_, part) in &parts {
+            self.add_rows(part, order).map_err(refused)?;
+        }
+        let byte_length = self.space.size() - offset;
+        let change = self.family.change(&name);
+        if change == Change::Transposed {
+            shape.reverse();
+        }
+        if change != Change::None {
+            self.changes.insert(name.clone(), change);
+        }
+        shape.reverse();
+        self.tensors.push(TensorInfo { name, dimensions: shape, tensor_type, offset, byte_length });
+        Ok(())
+    }
+
+    /// Adds one tensor's bytes, its rows in the wanted order.
+    fn add_rows(&mut self, part: &Stored<'a>, order: Order) -> Result<(), String> {
+        let rows = part.info.shape.first().copied().unwrap_or(1);
+        let row_bytes = part.info.byte_length / rows.max(1);
+        for (start, count) in order.runs(rows)? {
+            let offset = part.info.offset + start * row_bytes;
+            self.space.add(Extent { source: Source::File(&part.file.reader), offset, length: count * row_bytes });
+        }
+        Ok(())
+    }
+
+    /// Adds a vector that the configuration gives.
+    fn add_floats(&mut self, name: &str, values: &[f32]) {
+        let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+        let byte_length = bytes.len() as u64;
+        let offset = self.space.add(Extent { source: Source::Memory(Arc::new(bytes)), offset: 0, length: byte_length });
+        self.tensors.push(TensorInfo {
+            name: name.to_owned(),
+            dimensions: vec![values.len() as u64],
+            tensor_type: TensorType::F32,
+            offset,
+            byte_length,
+        });
+    }
+}
+
+fn tensor_type(dtype: Dtype) -> Result<TensorType, &'static str> {
+    match dtype {
+        Dtype::F32 => Ok(TensorType::F32),
+        Dtype::F16 => Ok(TensorType::F16),
+        Dtype::BF16 => Ok(TensorType::BF16),
+        other => Err(other.name()),
+    }
+}
