@@ -56,7 +56,7 @@ fn run_levels<W: Write>(
     let (name, reader, threads) = (file.name.as_str(), &file.reader, measured.threads);
     let structure = recorder.level(Level::L1, || checks::structure::check(name, &header, bounds.memory_bytes))?;
     let Some(structure) = structure else { return Ok(None) };
-    let weights = recorder.level(Level::L2, || checks::weights::check(name, &header, reader, threads))?;
+    let weights = recorder.level(Level::L2, || checks::weights::check(name, &header, reader, threads, &|_, _| ()))?;
     let Some(()) = weights else { return Ok(None) };
     let Some(language) = recorder.level(Level::L3, || checks::language::check(name, &header))? else { return Ok(None) };
     // On a thread of the pool, so that handing work to the others needs no sleeping and waking.

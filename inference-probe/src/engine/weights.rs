@@ -40,7 +40,7 @@ impl<'a> Weights<'a> {
         let [outputs, inputs] = row_major(tensor)?[..] else {
             return Err(EngineError::WrongLength { bytes: 0 });
         };
-        Matrix::new(tensor.tensor_type, &self.read(tensor)?, outputs, inputs)
+        Matrix::new(tensor.tensor_type, self.read(tensor)?, outputs, inputs)
     }
 
     fn read(&self, tensor: &TensorInfo) -> Result<Vec<u8>, EngineError> {
