@@ -17,7 +17,7 @@ mod rotary;
 pub(crate) mod test_models;
 pub(crate) mod weights;
 
-use verifier::format::gguf::{Header, TensorType};
+use verifier::format::gguf::Header;
 
 pub(crate) const NAME: &str = "candle";
 /// Version of candle-core that this release is built with; a test compares it with `Cargo.lock`.
@@ -40,25 +40,13 @@ pub(crate) fn threads(parameters: u64, limit: u32) -> u32 {
 
 /// Upper estimate of the resident memory, in bytes, that probing a model needs.
 ///
-/// A worker that admits probes by memory asks this before it starts a child.
+/// A worker that admits probes by memory asks this before it starts a child. Weights take what
+/// they take in the file: they are multiplied where they lie.
 pub fn estimate_memory(header: &Header) -> u64 {
-    let weights =
-        header.tensors.iter().map(|tensor| resident_bytes(tensor.tensor_type, tensor.elements(), tensor.byte_length));
-    let largest = header.tensors.iter().map(|tensor| tensor.byte_length).max().unwrap_or(0);
+    let weights = header.tensors.iter().map(|tensor| tensor.byte_length).fold(0, u64::saturating_add);
     let vocabulary = header.get("tokenizer.ggml.tokens").and_then(|tokens| Some(tokens.as_array()?.len() as u64));
     let tables = vocabulary.unwrap_or(0).saturating_mul(BYTES_PER_TOKEN_ENTRY);
-    // A tensor's bytes are held once more while it is taken over by the engine.
-    weights.fold(BASE_BYTES, u64::saturating_add).saturating_add(largest).saturating_add(tables)
-}
-
-/// Memory of one loaded tensor: floats are widened to 32 bits for multiplication, and some
-/// block formats are kept a second time in the order that vector instructions want.
-fn resident_bytes(tensor_type: TensorType, elements: u64, byte_length: u64) -> u64 {
-    match tensor_type {
-        TensorType::F32 | TensorType::F16 | TensorType::BF16 => elements.saturating_mul(4).saturating_add(byte_length),
-        TensorType::Q4_K | TensorType::Q6_K => byte_length.saturating_mul(2).saturating_add(elements / 8),
-        _ => byte_length,
-    }
+    BASE_BYTES.saturating_add(weights).saturating_add(tables)
 }
 
 #[cfg(test)]

@@ -39,7 +39,7 @@ impl<'a> Weights<'a> {
             [outputs, inputs] => (outputs, inputs),
             _ => return Err(EngineError::WrongLength { bytes: bytes.len() }),
         };
-        Ok(Arc::new(Matrix::new(tensor.tensor_type, &bytes, outputs, inputs)?))
+        Ok(Arc::new(Matrix::new(tensor.tensor_type, bytes, outputs, inputs)?))
     }
 
     /// The matrices of a tensor of three dimensions, with the rows of its biases.
@@ -52,7 +52,7 @@ impl<'a> Weights<'a> {
         let linear = |(number, bytes): (usize, &[u8])| {
             let bias = biases.as_ref().and_then(|biases| biases.chunks_exact(outputs).nth(number));
             Ok(Linear {
-                matrix: Arc::new(Matrix::new(tensor.tensor_type, bytes, outputs, inputs)?),
+                matrix: Arc::new(Matrix::new(tensor.tensor_type, bytes.to_vec(), outputs, inputs)?),
                 bias: bias.map(|bias| Tensor::new(bias, &Device::Cpu)).transpose()?,
             })
         };

@@ -191,13 +191,13 @@ fn a_tensor_that_the_architecture_does_not_have_is_unsupported() {
 
 #[test]
 fn an_encoding_that_the_engine_lacks_is_unsupported_by_name() {
-    const IQ4_NL: u32 = 20;
-    let mut builder = fluent().tensor_type(TensorType::Q4_0).builder();
-    // IQ4_NL has the block size and length of Q4_0.
-    builder.tensors.iter_mut().find(|tensor| tensor.name == b"blk.0.attn_q.weight").unwrap().type_id = IQ4_NL;
+    const I32: u32 = 26;
+    let mut builder = fluent().tensor_type(TensorType::F32).builder();
+    // A 32-bit integer has the length of a float.
+    builder.tensors.iter_mut().find(|tensor| tensor.name == b"blk.0.attn_q.weight").unwrap().type_id = I32;
     let report = probe_gguf(&builder);
     assert_stops(&report, "L1", ProbeVerdict::Unsupported, "QUANTIZATION_UNSUPPORTED");
-    assert!(report.reason.contains("IQ4_NL"), "{}", report.reason);
+    assert!(report.reason.contains("I32"), "{}", report.reason);
 }
 
 #[test]

@@ -61,17 +61,17 @@ impl Config {
         ["hidden_activation", "hidden_act", "activation_function"].iter().find_map(|key| self.text(key))
     }
 
-    pub(super) fn unsupported(&self, key: &str, value: &str) -> CheckpointError {
+    pub(super) fn unsupported(key: &str, value: &str) -> CheckpointError {
         let value = value.chars().take(64).collect();
         CheckpointError::ConfigUnsupported { key: key.to_owned(), value }
     }
 
-    fn missing(&self, key: &str) -> CheckpointError {
+    fn missing(key: &str) -> CheckpointError {
         CheckpointError::Config { file: "config.json".to_owned(), detail: format!("`{key}` is missing") }
     }
 
     fn required(&self, keys: &[&str]) -> Result<u64, CheckpointError> {
-        self.size(keys).filter(|size| *size > 0).ok_or_else(|| self.missing(keys.first().unwrap_or(&"")))
+        self.size(keys).filter(|size| *size > 0).ok_or_else(|| Self::missing(keys.first().unwrap_or(&"")))
     }
 
     pub(super) fn sizes(&self, family: &Family) -> Result<Sizes, CheckpointError> {
@@ -177,7 +177,7 @@ impl Config {
             }
             Ok(())
         } else if window < CONTEXT_TOKENS {
-            Err(self.unsupported("sliding_window", &window.to_string()))
+            Err(Self::unsupported("sliding_window", &window.to_string()))
         } else {
             Ok(())
         }
@@ -234,7 +234,7 @@ impl Config {
                 keys.size("rope.scaling.original_context_length", Some(self.original_context(sizes)));
                 if self.rope().is_some_and(|rope| rope.contains_key("mscale") || rope.contains_key("attention_factor"))
                 {
-                    return Err(self.unsupported("rope_scaling", "yarn with a factor of its own"));
+                    return Err(Self::unsupported("rope_scaling", "yarn with a factor of its own"));
                 }
             }
             "longrope" => {
@@ -242,7 +242,7 @@ impl Config {
                 keys.size("rope.scaling.original_context_length", Some(original));
                 keys.number("rope.scaling.attn_factor", Some(long_magnitude(sizes.context, original)));
             }
-            _ => return Err(self.unsupported("rope_scaling", "of an unknown kind")),
+            _ => return Err(Self::unsupported("rope_scaling", "of an unknown kind")),
         }
         Ok(())
     }
@@ -260,15 +260,15 @@ impl Config {
     }
 
     fn factor_list(&self, key: &str) -> Result<Vec<f32>, CheckpointError> {
-        let list = self.rope().and_then(|rope| rope.get(key)?.as_array()).ok_or_else(|| self.missing(key))?;
+        let list = self.rope().and_then(|rope| rope.get(key)?.as_array()).ok_or_else(|| Self::missing(key))?;
         #[expect(clippy::cast_possible_truncation, reason = "the engine computes in 32 bits")]
         let factors: Option<Vec<f32>> = list.iter().map(|factor| Some(factor.as_f64()? as f32)).collect();
-        factors.ok_or_else(|| self.missing(key))
+        factors.ok_or_else(|| Self::missing(key))
     }
 
     /// Llama 3.1 slows pairs by their wavelength: long ones by the factor, short ones not, those between in part.
     fn llama3_factors(&self, sizes: &Sizes) -> Result<Vec<f32>, CheckpointError> {
-        let needed = |key: &str| self.rope_number(key).ok_or_else(|| self.missing(key));
+        let needed = |key: &str| self.rope_number(key).ok_or_else(|| Self::missing(key));
         let (factor, low, high) = (needed("factor")?, needed("low_freq_factor")?, needed("high_freq_factor")?);
         let base = self.number(&["rope_theta"]).or_else(|| self.rope_number("rope_theta")).unwrap_or(USUAL_BASE);
         #[expect(clippy::cast_precision_loss, reason = "sizes are far below 2^52")]
@@ -300,23 +300,23 @@ impl Config {
         if (wanted - computed).abs() < 1e-9 {
             Ok(())
         } else {
-            Err(self.unsupported("query_pre_attn_scalar", &wanted.to_string()))
+            Err(Self::unsupported("query_pre_attn_scalar", &wanted.to_string()))
         }
     }
 
     /// Blocks that differ from those the family's row describes.
     fn check_blocks(&self, family: &Family, sizes: &Sizes) -> Result<(), CheckpointError> {
         if self.size(&["decoder_sparse_step"]).is_some_and(|step| step != 1) {
-            return Err(self.unsupported("decoder_sparse_step", "more than 1"));
+            return Err(Self::unsupported("decoder_sparse_step", "more than 1"));
         }
         if self.get("mlp_only_layers").and_then(Json::as_array).is_some_and(|layers| !layers.is_empty()) {
-            return Err(self.unsupported("mlp_only_layers", "not empty"));
+            return Err(Self::unsupported("mlp_only_layers", "not empty"));
         }
         let Some(rotating) = self.get("no_rope_layers").and_then(Json::as_array) else { return Ok(()) };
         let usual = (0..sizes.blocks).map(|block| u64::from(!(block + 1).is_multiple_of(4)));
         let is_usual = rotating.iter().map(|flag| flag.as_u64().unwrap_or(u64::MAX)).eq(usual);
         if family.architecture == "smollm3" && !is_usual {
-            return Err(self.unsupported("no_rope_layers", "not each fourth"));
+            return Err(Self::unsupported("no_rope_layers", "not each fourth"));
         }
         Ok(())
     }

@@ -252,14 +252,14 @@ impl Family {
     /// Refuses what would change the computation in a way that the decoder does not follow.
     fn check(&self, config: &Config) -> Result<(), CheckpointError> {
         if let Some(activation) = config.activation().filter(|activation| !self.activations.contains(activation)) {
-            return Err(config.unsupported("hidden_act", activation));
+            return Err(Config::unsupported("hidden_act", activation));
         }
         if config.has("quantization_config") {
-            return Err(config.unsupported("quantization_config", "set"));
+            return Err(Config::unsupported("quantization_config", "set"));
         }
         let differs = |(key, expected): &&(&str, bool)| config.flag(key).is_some_and(|found| found != *expected);
         match self.fixed.iter().find(differs) {
-            Some((key, expected)) => Err(config.unsupported(key, if *expected { "false" } else { "true" })),
+            Some((key, expected)) => Err(Config::unsupported(key, if *expected { "false" } else { "true" })),
             None => Ok(()),
         }
     }
@@ -343,25 +343,25 @@ mod tests {
         FAMILIES.iter().find(|family| family.model_type == model_type).unwrap().place(name)
     }
 
-    fn tensor(name: &str, number: u64) -> Option<Place> {
-        Some(Place::Tensor { name: name.to_owned(), number })
+    fn tensor(name: &str, number: u64) -> Place {
+        Place::Tensor { name: name.to_owned(), number }
     }
 
     #[test]
     fn names_become_those_of_llama_cpp() {
-        assert_eq!(place("llama", "model.layers.12.self_attn.q_proj.weight"), tensor("blk.12.attn_q.weight", 0));
+        assert_eq!(place("llama", "model.layers.12.self_attn.q_proj.weight"), Some(tensor("blk.12.attn_q.weight", 0)));
         assert_eq!(
             place("gemma2", "model.layers.0.post_attention_layernorm.weight"),
-            tensor("blk.0.post_attention_norm.weight", 0)
+            Some(tensor("blk.0.post_attention_norm.weight", 0))
         );
-        assert_eq!(place("gpt2", "h.1.attn.c_attn.bias"), tensor("blk.1.attn_qkv.bias", 0));
-        assert_eq!(place("gpt2", "wte.weight"), tensor("token_embd.weight", 0));
+        assert_eq!(place("gpt2", "h.1.attn.c_attn.bias"), Some(tensor("blk.1.attn_qkv.bias", 0)));
+        assert_eq!(place("gpt2", "wte.weight"), Some(tensor("token_embd.weight", 0)));
     }
 
     #[test]
     fn experts_are_stacked_in_the_order_of_their_numbers() {
         let name = "model.layers.3.block_sparse_moe.experts.7.w2.weight";
-        assert_eq!(place("mixtral", name), tensor("blk.3.ffn_down_exps.weight", 7));
+        assert_eq!(place("mixtral", name), Some(tensor("blk.3.ffn_down_exps.weight", 7)));
     }
 
     #[test]

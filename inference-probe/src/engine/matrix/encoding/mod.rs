@@ -1,0 +1,92 @@
+//! What the bytes of ggml's block formats mean, after the block structs of ggml-common.h.
+//!
+//! Every format is described in the same way: a block is a number of *runs* of 32 weights, each
+//! `scale * (code - OFFSET) + minimum` with codes of one byte. So dequantizing, multiplying and
+//! inspecting exist once, and a format is only where its bits lie.
+
+#![expect(clippy::inline_always, reason = "a function that is not inlined lacks its caller's vector instructions")]
+
+pub(super) mod codebook;
+pub(super) mod k_quants;
+pub(super) mod scaled;
+pub(super) mod ternary;
+
+/// Weights in a run.
+pub(super) const RUN: usize = 32;
+/// Both halves of a run can have a scale of their own.
+pub(super) const HALF_RUN: usize = RUN / 2;
+
+/// The minimum of formats that have none. It leaves every number as it is, a negative zero too.
+const NO_MINIMUM: f32 = -0.0;
+
+/// A block format.
+///
+/// `block` has `BYTES` bytes and `run` is below `RUNS`, so that no index is out of bounds. Any bytes
+/// have a meaning, though scales that are not finite give weights that are not.
+pub(super) trait Encoding {
+    const BYTES: usize;
+    const RUNS: usize;
+    /// What a code of zero stands for, negated.
+    const OFFSET: u8;
+    /// Whether the halves of a run have different scales.
+    const HALVES: bool = false;
+
+    fn codes(block: &[u8], run: usize) -> [u8; RUN];
+    fn scales(block: &[u8], run: usize) -> Scales;
+}
+
+/// How the codes of a run become weights, for each half.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Scales {
+    pub(super) scale: [f32; 2],
+    pub(super) minimum: [f32; 2],
+}
+
+impl Scales {
+    #[inline(always)]
+    fn of(scale: f32) -> Self {
+        Self { scale: [scale; 2], minimum: [NO_MINIMUM; 2] }
+    }
+
+    #[inline(always)]
+    fn with_minimum(scale: f32, minimum: f32) -> Self {
+        Self { scale: [scale; 2], minimum: [minimum; 2] }
+    }
+
+    #[inline(always)]
+    fn of_halves(scale: impl Fn(usize) -> f32) -> Self {
+        Self { scale: [scale(0), scale(1)], minimum: [NO_MINIMUM; 2] }
+    }
+}
+
+/// The weights of a run.
+#[inline(always)]
+pub(super) fn weights<E: Encoding>(block: &[u8], run: usize) -> [f32; RUN] {
+    let Scales { scale, minimum } = E::scales(block, run);
+    let codes = E::codes(block, run);
+    std::array::from_fn(|index| {
+        let half = index / HALF_RUN;
+        scale[half] * (f32::from(codes[index]) - f32::from(E::OFFSET)) + minimum[half]
+    })
+}
+
+/// 16 bytes of two 4-bit codes: the low ones are the first half of the run, the high ones the second.
+#[inline(always)]
+fn nibbles(packed: &[u8]) -> [u8; RUN] {
+    let mut codes = [0; RUN];
+    for (index, byte) in packed[..HALF_RUN].iter().enumerate() {
+        codes[index] = byte & 15;
+        codes[index + HALF_RUN] = byte >> 4;
+    }
+    codes
+}
+
+#[inline(always)]
+fn word_at(bytes: &[u8], offset: usize) -> u16 {
+    u16::from_le_bytes([bytes[offset], bytes[offset + 1]])
+}
+
+#[inline(always)]
+fn double_word_at(bytes: &[u8], offset: usize) -> u32 {
+    u32::from_le_bytes([bytes[offset], bytes[offset + 1], bytes[offset + 2], bytes[offset + 3]])
+}
