@@ -87,8 +87,7 @@ const GEMMA2_CONFIG: &str =
     r#","sliding_window":8,"query_pre_attn_scalar":24,"attn_logit_softcapping":2.0,"final_logit_softcapping":3.0"#;
 const GEMMA3_CONFIG: &str = r#","sliding_window":8,"sliding_window_pattern":6,"query_pre_attn_scalar":24,"rope_local_base_freq":5000.0,"rope_scaling":{"rope_type":"linear","factor":4.0},"attn_logit_softcapping":null,"final_logit_softcapping":null"#;
 const MIXTRAL_CONFIG: &str = r#","num_local_experts":8,"num_experts_per_tok":3,"sliding_window":null"#;
-const GRANITE_CONFIG: &str =
-    r#","embedding_multiplier":3.0,"residual_multiplier":0.6,"attention_multiplier":0.4,"logits_scaling":2.5"#;
+const GRANITE_CONFIG: &str = r#","embedding_multiplier":3.0,"residual_multiplier":0.6,"attention_multiplier":0.4,"logits_scaling":2.5,"attention_bias":false,"mlp_bias":false"#;
 const SMOLLM3_CONFIG: &str = r#","no_rope_layers":[1,1,1,0,1],"no_rope_layer_interval":4"#;
 
 fn phi3_config() -> String {
