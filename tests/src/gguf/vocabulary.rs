@@ -1,6 +1,7 @@
 //! The vocabularies of generated models: what llama.cpp's loader demands, and no more.
 
 use super::{Value, pair};
+use crate::safetensors::quote;
 
 /// One token for each byte, in byte order, and five control tokens after them.
 pub const VOCABULARY_SIZE: usize = 256 + CONTROL_TOKENS.len();
@@ -34,6 +35,25 @@ pub(super) fn byte_level(token_count: usize) -> Vec<(Vec<u8>, Value)> {
         pair("tokenizer.ggml.add_bos_token", Value::Bool(false)),
         pair("tokenizer.ggml.add_space_prefix", Value::Bool(false)),
     ]
+}
+
+/// The same vocabulary as a `tokenizer.json`.
+pub(super) fn byte_level_tokenizer() -> String {
+    let entry = |id: usize| format!("{}:{id}", quote(&token(id)));
+    let vocabulary: Vec<String> = (0..VOCABULARY_SIZE).map(entry).collect();
+    let added = |id: usize| {
+        let content = quote(&token(id));
+        format!(
+            r#"{{"id":{id},"content":{content},"single_word":false,"lstrip":false,"rstrip":false,"normalized":false,"special":true}}"#
+        )
+    };
+    let added: Vec<String> = (256..VOCABULARY_SIZE).map(added).collect();
+    let bytes = r#"{"type":"ByteLevel","add_prefix_space":false,"trim_offsets":true,"use_regex":true}"#;
+    format!(
+        r#"{{"version":"1.0","truncation":null,"padding":null,"added_tokens":[{}],"normalizer":null,"pre_tokenizer":{bytes},"post_processor":null,"decoder":{bytes},"model":{{"type":"BPE","dropout":null,"unk_token":null,"continuing_subword_prefix":null,"end_of_word_suffix":null,"fuse_unk":false,"byte_fallback":false,"vocab":{{{}}},"merges":[]}}}}"#,
+        added.join(","),
+        vocabulary.join(",")
+    )
 }
 
 /// The text of token `id`: bytes by GPT-2's printable stand-ins, then the control tokens,

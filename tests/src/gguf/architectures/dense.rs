@@ -11,9 +11,8 @@ pub(super) const CASES: &[Case] = &[
     case("llama-ungrouped", "llama", || llama(UNGROUPED).build()),
     case("llama-long-heads", "llama", || llama(LONG_HEADS).build()),
     case("llama-untied", "llama", || llama(GROUPED).untied().build()),
-    case("llama-rotary-factors", "llama", || {
-        llama(GROUPED).number("rope.freq_base", 500_000.0).globals([rotary_factors("rope_freqs", 8, 8.0)]).build()
-    }),
+    case("llama-rotary-factors", "llama", || llama3().build()),
+    case("llama-short-mantissas", "llama", || llama(GROUPED).untied().short_mantissas().build()),
     case("llama-linear-scaling", "llama", || llama(GROUPED).scaled("linear").build()),
     case("llama-yarn", "llama", || llama(GROUPED).yarn().build()),
     case("llama-biases", "llama", || llama(GROUPED).block(llama_biases(&GROUPED)).build()),
@@ -36,13 +35,10 @@ pub(super) const CASES: &[Case] = &[
     }),
     case("glm4", "glm4", || glm4().build()),
     case("glm4-biases", "glm4", || glm4().block(attention_biases(&GROUPED)).untied().build()),
-    case("smollm3", "smollm3", || {
-        let sizes = Sizes { blocks: 5, ..GROUPED };
-        rms("smollm3", sizes, attention(&sizes)).build()
-    }),
+    case("smollm3", "smollm3", || smollm3().build()),
     case("internlm2", "internlm2", || rms("internlm2", GROUPED, attention(&GROUPED)).untied().build()),
     case("exaone", "exaone", || {
-        rms("exaone", GROUPED, attention(&GROUPED)).globals([rotary_factors("rope_freqs", 8, 8.0)]).build()
+        rms("exaone", GROUPED, attention(&GROUPED)).globals([rotary_factors("rope_freqs", &LLAMA3_FACTORS)]).build()
     }),
     case("mistral3", "mistral3", || mistral3().build()),
 ];
@@ -58,8 +54,16 @@ fn rms(architecture: &'static str, sizes: Sizes, attention: Vec<Part>) -> Model 
         .block(gated(&sizes))
 }
 
-fn llama(sizes: Sizes) -> Model {
+pub(super) fn llama(sizes: Sizes) -> Model {
     rms("llama", sizes, attention(&sizes))
+}
+
+/// What Llama 3.1 stretches frequencies of 8 pairs by, for a base of 500,000, a factor of 8, low and high frequency
+/// factors of 1 and 4, and an original context of 64: nothing where a wave is short, all where it is long.
+const LLAMA3_FACTORS: [f32; 8] = [1.0, 2.442_259_4, 8.0, 8.0, 8.0, 8.0, 8.0, 8.0];
+
+pub(super) fn llama3() -> Model {
+    llama(GROUPED).number("rope.freq_base", 500_000.0).globals([rotary_factors("rope_freqs", &LLAMA3_FACTORS)])
 }
 
 fn llama_biases(sizes: &Sizes) -> Vec<Part> {
@@ -73,11 +77,11 @@ fn llama_biases(sizes: &Sizes) -> Vec<Part> {
     [attention_biases(sizes), others].concat()
 }
 
-fn qwen2(sizes: Sizes) -> Model {
+pub(super) fn qwen2(sizes: Sizes) -> Model {
     rms("qwen2", sizes, attention(&sizes)).number("rope.freq_base", 1_000_000.0).block(attention_biases(&sizes))
 }
 
-fn qwen3(sizes: Sizes) -> Model {
+pub(super) fn qwen3(sizes: Sizes) -> Model {
     rms("qwen3", sizes, attention(&sizes)).number("rope.freq_base", 1_000_000.0).block(head_gains(&sizes))
 }
 
@@ -91,16 +95,21 @@ fn phi3() -> Model {
         .block(fused_gate(&sizes))
 }
 
-/// A context beyond the original one takes the long factors, any other the short ones.
-fn long_rope(original_context: usize) -> Model {
+pub(super) const LONG_FACTORS: [f32; 8] = [1.0, 2.5, 4.0, 5.5, 7.0, 8.5, 10.0, 12.0];
+pub(super) const SHORT_FACTORS: [f32; 8] = [1.0, 1.05, 1.1, 1.2, 1.25, 1.3, 1.4, 1.5];
+
+/// A context beyond the original one takes the long factors, any other the short ones. Phi scales attention by
+/// the square root of 1 + ln(context / original context) / ln(original context), which for 256 and 16 is that of 2.
+pub(super) fn long_rope(original_context: usize) -> Model {
     phi3()
         .length("rope.scaling.original_context_length", original_context)
-        .number("rope.scaling.attn_factor", 1.19)
-        .globals([rotary_factors("rope_factors_long", 8, 12.0), rotary_factors("rope_factors_short", 8, 1.5)])
+        .number("rope.scaling.attn_factor", std::f32::consts::SQRT_2)
+        .globals([rotary_factors("rope_factors_long", &LONG_FACTORS)])
+        .globals([rotary_factors("rope_factors_short", &SHORT_FACTORS)])
 }
 
 /// Scales of embedding, attention, residual stream and logits that are all keys of the file.
-fn granite() -> Model {
+pub(super) fn granite() -> Model {
     rms("granite", GROUPED, attention(&GROUPED))
         .number("logit_scale", 2.5)
         .number("embedding_scale", 3.0)
@@ -109,7 +118,7 @@ fn granite() -> Model {
 }
 
 /// Norms after the sublayers only.
-fn olmo2(sizes: Sizes) -> Model {
+pub(super) fn olmo2(sizes: Sizes) -> Model {
     Model::new("olmo2", sizes)
         .root_mean_square()
         .globals(gains(&["output_norm"], &sizes))
@@ -141,4 +150,10 @@ fn mistral3() -> Model {
         .number("rope.scaling.yarn_log_multiplier", 0.7)
         .number("attention.temperature_scale", 0.3)
         .untied()
+}
+
+/// Every fourth block sees no positions.
+pub(super) fn smollm3() -> Model {
+    let sizes = Sizes { blocks: 5, ..GROUPED };
+    rms("smollm3", sizes, attention(&sizes))
 }

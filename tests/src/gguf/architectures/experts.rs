@@ -9,7 +9,7 @@ use super::{Case, case};
 
 pub(super) const CASES: &[Case] = &[
     case("llama-experts", "llama", || mixture("llama", GROUPED, GROUPED.hidden).build()),
-    case("qwen3moe", "qwen3moe", || qwen3moe(LONG_HEADS).length("expert_feed_forward_length", EXPERT_LENGTH).build()),
+    case("qwen3moe", "qwen3moe", || qwen3moe(LONG_HEADS).build()),
     case("qwen2moe", "qwen2moe", || qwen2moe().build()),
     case("olmoe", "olmoe", || {
         mixture("olmoe", UNGROUPED, UNGROUPED.hidden).block(whole_gains(&UNGROUPED)).untied().build()
@@ -26,10 +26,10 @@ pub(super) const CASES: &[Case] = &[
     case("gpt-oss-q8_0", "gpt-oss", || gpt_oss(TensorType::Q8_0, EXPERTS).build()),
 ];
 
-const EXPERTS: usize = 8;
-const EXPERTS_USED: usize = 3;
+pub(super) const EXPERTS: usize = 8;
+pub(super) const EXPERTS_USED: usize = 3;
 /// Width of an expert where it has a key of its own.
-const EXPERT_LENGTH: usize = 32;
+pub(super) const EXPERT_LENGTH: usize = 32;
 /// Width of the expert that sees every token.
 const SHARED_LENGTH: usize = 48;
 
@@ -51,7 +51,7 @@ fn shared_expert(sizes: &Sizes) -> Vec<Part> {
     ]
 }
 
-fn mixture(architecture: &'static str, sizes: Sizes, hidden: usize) -> Model {
+pub(super) fn mixture(architecture: &'static str, sizes: Sizes, hidden: usize) -> Model {
     Model::new(architecture, sizes)
         .root_mean_square()
         .length("expert_count", EXPERTS)
@@ -62,8 +62,11 @@ fn mixture(architecture: &'static str, sizes: Sizes, hidden: usize) -> Model {
         .block(experts(&sizes, hidden, TensorType::F32))
 }
 
-fn qwen3moe(sizes: Sizes) -> Model {
-    mixture("qwen3moe", sizes, EXPERT_LENGTH).number("rope.freq_base", 1_000_000.0).block(head_gains(&sizes))
+pub(super) fn qwen3moe(sizes: Sizes) -> Model {
+    mixture("qwen3moe", sizes, EXPERT_LENGTH)
+        .length("expert_feed_forward_length", EXPERT_LENGTH)
+        .number("rope.freq_base", 1_000_000.0)
+        .block(head_gains(&sizes))
 }
 
 fn qwen2moe() -> Model {

@@ -6,17 +6,16 @@ use super::{Case, case};
 
 pub(super) const CASES: &[Case] = &[
     case("gemma", "gemma", || gemma("gemma", &["attn_norm", "ffn_norm"], LONG_HEADS).build()),
-    case("gemma2", "gemma2", || gemma2(Sizes { blocks: 4, ..LONG_HEADS }).build()),
+    case("gemma2", "gemma2", || gemma2(TWO_PERIODS).build()),
     case("gemma2-27b-scale", "gemma2", || gemma2(Sizes { blocks: 46, ..SHALLOW }).build()),
     case("gemma3", "gemma3", || gemma3(LONG_HEADS).build()),
     case("gemma3-windows", "gemma3", || windows(gemma3(Sizes { blocks: 7, ..LONG_HEADS })).build()),
-    case("gemma3-scaled", "gemma3", || {
-        let model = windows(gemma3(Sizes { blocks: 7, ..LONG_HEADS }));
-        model.scaled("linear").build()
-    }),
+    case("gemma3-scaled", "gemma3", || gemma3_scaled().build()),
     case("gemma3-untied", "gemma3", || gemma3(UNGROUPED).number("final_logit_softcapping", 2.0).untied().build()),
     case("gemma3-27b-scale", "gemma3", || windows(gemma3(Sizes { blocks: 62, ..SHALLOW })).build()),
 ];
+
+pub(super) const TWO_PERIODS: Sizes = Sizes { blocks: 4, ..LONG_HEADS };
 
 /// Narrow, for models that need many blocks: the largest of a family scale attention by their own rule, and the
 /// number of blocks is what tells them from the others.
@@ -34,15 +33,20 @@ fn gemma(architecture: &'static str, norms: &[&str], sizes: Sizes) -> Model {
         .block(gated(&sizes))
 }
 
-fn gemma2(sizes: Sizes) -> Model {
+pub(super) fn gemma2(sizes: Sizes) -> Model {
     gemma("gemma2", NORMS, sizes)
         .length("attention.sliding_window", 8)
         .number("attn_logit_softcapping", 2.0)
         .number("final_logit_softcapping", 3.0)
 }
 
-fn gemma3(sizes: Sizes) -> Model {
+pub(super) fn gemma3(sizes: Sizes) -> Model {
     gemma("gemma3", NORMS, sizes).number("rope.freq_base", 1_000_000.0).block(head_gains(&sizes))
+}
+
+/// The blocks that see everything rotate four times as slowly; the others do not.
+pub(super) fn gemma3_scaled() -> Model {
+    windows(gemma3(Sizes { blocks: 7, ..LONG_HEADS })).scaled("linear")
 }
 
 /// Five blocks of six see a window, and rotate by a base of their own.

@@ -4,6 +4,7 @@
 //! to the reference without weights in the tree. Changing a model makes its golden stale:
 //! `make goldens` computes them again.
 
+mod checkpoints;
 mod dense;
 mod encoders;
 mod experts;
@@ -12,6 +13,8 @@ mod layer_norm;
 mod model;
 
 use crate::random::Random;
+
+pub use checkpoints::{Checkpoint, File, checkpoints};
 
 /// One model and what it is there for.
 #[derive(Debug, Clone, Copy)]

@@ -39,7 +39,7 @@ pub(super) const UNGROUPED: Sizes = Sizes { key_value_heads: 4, ..GROUPED };
 pub(super) const LONG_HEADS: Sizes = Sizes { head_length: 24, ..GROUPED };
 
 /// What the numbers of a tensor are.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 enum Content {
     /// 1 give or take 0.3.
     Gain,
@@ -47,8 +47,8 @@ enum Content {
     Bias,
     /// As large as keeps the length of what it multiplies, times this number.
     Matrix(f32),
-    /// From 1 up to this number along the axis.
-    Rising(f32),
+    /// These numbers.
+    Given(Vec<f32>),
 }
 
 /// One tensor: of a block or of the whole model.
@@ -81,9 +81,9 @@ pub(super) fn matrix(name: &str, dimensions: &[usize]) -> Part {
     part(format!("{name}.weight"), dimensions, Content::Matrix(factor))
 }
 
-/// Divisors of rotary frequencies, from 1 up to `most`.
-pub(super) fn rotary_factors(name: &str, pairs: usize, most: f32) -> Part {
-    part(format!("{name}.weight"), &[pairs], Content::Rising(most))
+/// Divisors of rotary frequencies, one for each pair.
+pub(super) fn rotary_factors(name: &str, factors: &[f32]) -> Part {
+    part(format!("{name}.weight"), &[factors.len()], Content::Given(factors.to_vec()))
 }
 
 impl Part {
@@ -113,11 +113,11 @@ impl Part {
     #[expect(clippy::cast_precision_loss, reason = "axes are short")]
     fn value(&self, index: usize, random: &mut Random) -> f32 {
         let inputs = self.dimensions[0] as f32;
-        match self.content {
+        match &self.content {
             Content::Gain => 1.0 + random.weight(0.3),
             Content::Bias => random.weight(0.4),
             Content::Matrix(factor) => random.weight(factor * (3.0 / inputs).sqrt()),
-            Content::Rising(most) => 1.0 + (most - 1.0) * index as f32 / (inputs - 1.0),
+            Content::Given(values) => values[index],
         }
     }
 }
@@ -157,6 +157,7 @@ pub(super) struct Model {
     pub(super) sizes: Sizes,
     vocabulary: Vocabulary,
     matrix_type: TensorType,
+    short_mantissas: bool,
     metadata: Vec<(Vec<u8>, Value)>,
     globals: Vec<Part>,
     block: Vec<Part>,
@@ -170,6 +171,7 @@ impl Model {
             sizes,
             vocabulary: Vocabulary::ByteLevel,
             matrix_type: TensorType::F32,
+            short_mantissas: false,
             metadata: Vec::new(),
             globals: Vec::new(),
             block: Vec::new(),
@@ -197,6 +199,12 @@ impl Model {
     /// The type of matrices that name none of their own.
     pub(super) const fn matrices(mut self, tensor_type: TensorType) -> Self {
         self.matrix_type = tensor_type;
+        self
+    }
+
+    /// Cuts F32 weights to what a bfloat16 holds.
+    pub(super) const fn short_mantissas(mut self) -> Self {
+        self.short_mantissas = true;
         self
     }
 
@@ -256,11 +264,19 @@ impl Model {
         self.globals([matrix("output", &dimensions)])
     }
 
+    pub(super) const fn vocabulary_kind(&self) -> Vocabulary {
+        self.vocabulary
+    }
+
     pub(super) const fn vocabulary_size(&self) -> usize {
         self.vocabulary.size()
     }
 
     pub(super) fn build(self) -> Vec<u8> {
+        self.builder().build()
+    }
+
+    pub(super) fn builder(self) -> Builder {
         let mut builder = Builder::new();
         builder.metadata = vec![
             pair("general.architecture", Value::string(self.architecture)),
@@ -271,7 +287,7 @@ impl Model {
         builder.tensors = self.tensors();
         builder.metadata.extend(self.metadata);
         builder.metadata.extend(self.vocabulary.metadata());
-        builder.build()
+        builder
     }
 
     fn tensors(&self) -> Vec<Tensor> {
@@ -283,8 +299,17 @@ impl Model {
             let name = |part: &Part| format!("blk.{block}.{}", part.name);
             tensors.extend(self.block.iter().map(|part| part.tensor(&name(part), self.matrix_type, &mut random)));
         }
+        if self.short_mantissas {
+            for tensor in &mut tensors {
+                shorten_mantissas(&mut tensor.data);
+            }
+        }
         tensors
     }
+}
+
+fn shorten_mantissas(values: &mut [u8]) {
+    values.chunks_mut(4).for_each(|value| value[..2].fill(0));
 }
 
 /// The matrices of attention, one for each of queries, keys and values.
