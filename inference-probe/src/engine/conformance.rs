@@ -130,7 +130,7 @@ mod tests {
     use std::collections::{BTreeMap, BTreeSet};
 
     use sha2::{Digest, Sha256};
-    use weighhouse_tests::gguf::architectures::{Case, cases};
+    use weighhouse_tests::gguf::architectures::{Case, cases, checkpoints};
 
     use super::*;
     use crate::checkpoint::Checkpoint;
@@ -193,6 +193,20 @@ mod tests {
             let model = Loaded::of(&[file("model.gguf", &bytes)], golden.context);
             let difference = greatest_difference(&golden, &model.all_logits(&golden.tokens));
             assert!(difference < tolerance(&case), "{}: {difference}", case.name);
+        }
+    }
+
+    #[test]
+    fn a_transformers_folder_computes_what_its_gguf_file_computes() {
+        for checkpoint in checkpoints() {
+            let case = cases().into_iter().find(|case| case.name == checkpoint.case).unwrap();
+            let files: Vec<_> = checkpoint.files().iter().map(|(name, bytes)| file(name, bytes)).collect();
+            let golden = golden(&case);
+            let rows = Loaded::of(&files, golden.context).all_logits(&golden.tokens);
+            let difference = greatest_difference(&golden, &rows);
+            // Half precision has fewer bits for the smallest weights than the golden's file.
+            let slack = if checkpoint.name.ends_with("-f16") { 10.0 } else { 1.0 };
+            assert!(difference < slack * tolerance(&case), "{}: {difference}", checkpoint.name);
         }
     }
 
