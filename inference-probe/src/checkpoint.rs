@@ -21,6 +21,7 @@ pub(crate) use space::{AddressSpace, Extent};
 
 /// A model whose header has been read.
 pub(crate) struct Checkpoint<'a> {
+    files: &'a [ModelFile],
     /// The file that findings name; the first of several.
     pub(crate) name: String,
     /// What kind of file it is, in words.
@@ -49,16 +50,31 @@ impl<'a> Checkpoint<'a> {
         if transformers::is_folder(files) {
             return transformers::open(files);
         }
-        gguf::open(&gguf::parts(files)?)
+        gguf::open(files)
     }
 
-    fn new(name: String, container: String, header: Header, space: AddressSpace<'a>) -> Self {
+    fn new(files: &'a [ModelFile], name: String, container: String, header: Header, space: AddressSpace<'a>) -> Self {
         let numbers = header.tensors.iter().enumerate().map(|(number, tensor)| (tensor.name.clone(), number));
-        Self { name, container, numbers: numbers.collect(), header, space, changes: HashMap::new() }
+        Self { files, name, container, numbers: numbers.collect(), header, space, changes: HashMap::new() }
     }
 
     pub(crate) fn tensor(&self, name: &str) -> Option<&TensorInfo> {
         self.numbers.get(name).map(|number| &self.header.tensors[*number])
+    }
+
+    /// Whether the header is a file's own, not made from a configuration.
+    pub(crate) fn is_gguf(&self) -> bool {
+        self.files.iter().any(|file| file.name == self.name && gguf::is_gguf(file))
+    }
+
+    /// A small file beside the weights, or none; `limit` in bytes.
+    pub(crate) fn document(&self, name: &str, limit: u64) -> Result<Option<Vec<u8>>, String> {
+        let Some(file) = self.files.iter().find(|file| file.name == name) else { return Ok(None) };
+        let size = file.reader.size();
+        let length = usize::try_from(size).ok().filter(|_| size <= limit);
+        let mut bytes = vec![0; length.ok_or_else(|| format!("`{name}` has {size} bytes"))?];
+        file.reader.read_exact_at(0, &mut bytes).map_err(|error| format!("`{name}` could not be read: {error}"))?;
+        Ok(Some(bytes))
     }
 
     pub(crate) fn change(&self, name: &str) -> Change {

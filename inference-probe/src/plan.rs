@@ -65,7 +65,8 @@ fn run_levels<W: Write + Send>(
     measured.conformance = Some(structure.conformance);
     let weights = recorder.level(Level::L2, |progress| checks::weights::check(checkpoint, threads, progress))?;
     let Some(()) = weights else { return Ok(None) };
-    let language = recorder.level(Level::L3, |_| checks::language::check(checkpoint))?;
+    let language =
+        recorder.level(Level::L3, |_| checks::language::check(checkpoint, structure.sizes.vocabulary_size))?;
     let Some(language) = language else { return Ok(None) };
     let model = Prepared { checkpoint, structure: &structure, language: &language };
     // On a thread of the pool, so that handing work to the others needs no sleeping and waking.

@@ -8,7 +8,7 @@ use super::{AddressSpace, Checkpoint, CheckpointError, Extent};
 use crate::checks::ModelFile;
 
 /// The GGUF files among `files`.
-pub(super) fn parts(files: &[ModelFile]) -> Result<Vec<&ModelFile>, CheckpointError> {
+fn parts(files: &[ModelFile]) -> Result<Vec<&ModelFile>, CheckpointError> {
     let found: Vec<&ModelFile> = files.iter().filter(|file| is_gguf(file)).collect();
     match (files, found.is_empty()) {
         ([], _) => Err(CheckpointError::NoWeights),
@@ -19,7 +19,7 @@ pub(super) fn parts(files: &[ModelFile]) -> Result<Vec<&ModelFile>, CheckpointEr
     }
 }
 
-fn is_gguf(file: &ModelFile) -> bool {
+pub(super) fn is_gguf(file: &ModelFile) -> bool {
     let mut magic = [0; 4];
     let starts_with_magic = file.reader.read_exact_at(0, &mut magic).is_ok() && magic == gguf::MAGIC;
     let extension = std::path::Path::new(&file.name).extension();
@@ -34,8 +34,9 @@ struct Part<'a> {
     count: u64,
 }
 
-/// One model of these files, which are the parts of one split or a single file.
-pub(super) fn open<'a>(files: &[&'a ModelFile]) -> Result<Checkpoint<'a>, CheckpointError> {
+/// The model in a single file or the parts of one split.
+pub(super) fn open(all: &[ModelFile]) -> Result<Checkpoint<'_>, CheckpointError> {
+    let files = &parts(all)?[..];
     let mut parts = files.iter().map(|file| Part::read(file)).collect::<Result<Vec<_>, _>>()?;
     parts.sort_by_key(|part| part.number);
     check_complete(&parts)?;
@@ -52,7 +53,7 @@ pub(super) fn open<'a>(files: &[&'a ModelFile]) -> Result<Checkpoint<'a>, Checkp
         1 => format!("GGUF version {}", header.version),
         parts => format!("GGUF version {} in {parts} parts", header.version),
     };
-    Ok(Checkpoint::new(first_name(files), container, header, space))
+    Ok(Checkpoint::new(all, first_name(files), container, header, space))
 }
 
 fn first_name(files: &[&ModelFile]) -> String {

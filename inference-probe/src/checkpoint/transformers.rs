@@ -69,7 +69,7 @@ pub(super) fn open(files: &[ModelFile]) -> Result<Checkpoint<'_>, CheckpointErro
     let metadata = config.metadata(family, &sizes, rows.and_then(|tensor| tensor.dimensions.get(1).copied()))?;
     let header = Header { version: 3, alignment: 1, data_offset: 0, metadata, tensors: builder.tensors };
     let container = format!("safetensors of `{}`", family.model_type);
-    let mut checkpoint = Checkpoint::new(name, container, header, builder.space);
+    let mut checkpoint = Checkpoint::new(files, name, container, header, builder.space);
     checkpoint.changes = builder.changes;
     Ok(checkpoint)
 }

@@ -129,7 +129,7 @@ fn vocabulary_findings(header: &Header, sizes: &Hyperparameters) -> impl Iterato
 
 fn padding(header: &Header, sizes: &Hyperparameters) -> Option<Finding> {
     let entries = tokenizer::tokens(header).len() as u64;
-    (entries < sizes.vocabulary_size).then(|| {
+    (entries > 0 && entries < sizes.vocabulary_size).then(|| {
         let rows = sizes.vocabulary_size;
         Finding::new(
             "VOCABULARY_PADDED",
