@@ -46,8 +46,8 @@ const CHECKPOINTS: &[Checkpoint] = &[
     checkpoint("mistral-long-heads", "llama-long-heads", || {
         Layout { model_type: "mistral", ..LLAMA }.files(dense::llama(LONG_HEADS), "", ElementType::F32)
     }),
-    checkpoint("llama-bf16", "llama-short-mantissas", || LLAMA.files(short_mantissas(), "", ElementType::BF16)),
-    checkpoint("llama-f16", "llama-short-mantissas", || LLAMA.files(short_mantissas(), "", ElementType::F16)),
+    checkpoint("llama-bf16", "llama-short-mantissas", || LLAMA.files(dense::short_mantissas(), "", ElementType::BF16)),
+    checkpoint("llama-f16", "llama-short-mantissas", || LLAMA.files(dense::short_mantissas(), "", ElementType::F16)),
     checkpoint("qwen2", "qwen2", || QWEN2.files(dense::qwen2(GROUPED), "", ElementType::F32)),
     checkpoint("qwen3", "qwen3", || {
         Layout { model_type: "qwen3", ..QWEN2 }.files(dense::qwen3(LONG_HEADS), "", ElementType::F32)
@@ -76,10 +76,6 @@ const CHECKPOINTS: &[Checkpoint] = &[
 
 const fn checkpoint(name: &'static str, case: &'static str, build: fn() -> Vec<File>) -> Checkpoint {
     Checkpoint { name, case, build }
-}
-
-fn short_mantissas() -> Model {
-    dense::llama(GROUPED).untied().short_mantissas()
 }
 
 const LLAMA3_CONFIG: &str = r#","rope_scaling":{"rope_type":"llama3","factor":8.0,"low_freq_factor":1.0,"high_freq_factor":4.0,"original_max_position_embeddings":64}"#;
@@ -365,7 +361,7 @@ fn block_part(gguf: &str) -> Option<(&str, &str, &str)> {
 }
 
 /// Rows 0, 2, 4 … of each head, then rows 1, 3, 5 …
-fn pairs_to_halves(values: &[f32], row: usize, head_length: usize) -> Vec<f32> {
+pub(super) fn pairs_to_halves(values: &[f32], row: usize, head_length: usize) -> Vec<f32> {
     let heads = values.chunks(row * head_length);
     let every_second = |head: &[f32], first: usize| -> Vec<f32> {
         head.chunks(row).skip(first).step_by(2).flatten().copied().collect()

@@ -4,6 +4,7 @@
 //! to the reference without weights in the tree. Changing a model makes its golden stale:
 //! `make goldens` computes them again.
 
+mod adapters;
 mod checkpoints;
 mod dense;
 mod encoders;
@@ -14,6 +15,7 @@ mod model;
 
 use crate::random::Random;
 
+pub use adapters::{Adapter, adapters};
 pub use checkpoints::{Checkpoint, File, checkpoints};
 
 /// One model and what it is there for.
