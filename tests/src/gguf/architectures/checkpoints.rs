@@ -18,15 +18,15 @@ pub struct Checkpoint {
     pub name: &'static str,
     /// The name of the [`super::Case`] whose golden holds for these files.
     pub case: &'static str,
-    build: fn() -> Vec<File>,
+    pub(super) build: fn() -> Vec<File>,
 }
 
 /// A file's name and bytes.
 pub type File = (String, Vec<u8>);
 
 impl Checkpoint {
-    /// `config.json`, the weights, their index where there are several files of them, and
-    /// `tokenizer.json` where the vocabulary is one of bytes.
+    /// `config.json`, the weights, their index where there are several files of them, and the
+    /// vocabulary where it is not one of sentence pieces.
     pub fn files(&self) -> Vec<File> {
         (self.build)()
     }
@@ -321,8 +321,7 @@ impl Layout {
     }
 
     fn values(&self, tensor: &Tensor, name: &str, sizes: &Sizes) -> Vec<f32> {
-        let mut values: Vec<f32> =
-            tensor.data.chunks(4).map(|bytes| f32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]])).collect();
+        let mut values = decoded(tensor);
         let rotated = [".attn_q.", ".attn_k."].iter().any(|part| name.contains(part));
         if self.halves_become_pairs && rotated {
             let row = if name.ends_with("bias") { 1 } else { sizes.width };
@@ -353,8 +352,13 @@ impl Layout {
     }
 }
 
+/// The values of an F32 tensor.
+pub(super) fn decoded(tensor: &Tensor) -> Vec<f32> {
+    tensor.data.chunks(4).map(|bytes| f32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]])).collect()
+}
+
 /// The parts of `blk.BLOCK.PART.KIND`.
-fn block_part(gguf: &str) -> Option<(&str, &str, &str)> {
+pub(super) fn block_part(gguf: &str) -> Option<(&str, &str, &str)> {
     let (block, rest) = gguf.strip_prefix("blk.")?.split_once('.')?;
     let (part, kind) = rest.split_once('.')?;
     Some((block, part, kind))
@@ -393,7 +397,7 @@ fn shard(tensors: &[safetensors::Tensor], count: usize) -> Vec<File> {
     files
 }
 
-fn file(tensors: &[safetensors::Tensor]) -> Vec<u8> {
+pub(super) fn file(tensors: &[safetensors::Tensor]) -> Vec<u8> {
     let mut builder = safetensors::Builder::new().metadata("format", "pt");
     builder.tensors = tensors.to_vec();
     builder.build()

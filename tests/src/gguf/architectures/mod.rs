@@ -7,6 +7,7 @@
 mod adapters;
 mod checkpoints;
 mod dense;
+mod encoder_checkpoints;
 mod encoders;
 mod experts;
 mod gemma;
@@ -17,6 +18,7 @@ use crate::random::Random;
 
 pub use adapters::{Adapter, adapters};
 pub use checkpoints::{Checkpoint, File, checkpoints};
+pub use encoder_checkpoints::encoder_checkpoints;
 
 /// One model and what it is there for.
 #[derive(Debug, Clone, Copy)]
