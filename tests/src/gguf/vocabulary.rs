@@ -129,14 +129,28 @@ pub(super) const WORD_PIECE_SIZE: usize = 300;
 
 const WORD_PIECE_CONTROL: [&str; 5] = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"];
 
-/// The metadata of a word-piece vocabulary: some words, each letter at the beginning of a word and in
-/// its middle, and fillers that no text has.
-pub(super) fn word_piece() -> Vec<(Vec<u8>, Value)> {
+/// Some words, each letter at the beginning of a word and in its middle, and fillers that no text has.
+fn word_piece_tokens() -> Vec<String> {
     let control = WORD_PIECE_CONTROL.iter().map(ToString::to_string);
     let letters = ('a'..='z').flat_map(|letter| [format!("▁{letter}"), letter.to_string()]);
     let words = WORD_PIECES.iter().map(ToString::to_string);
     let fillers = (0..).map(|id| format!("\u{E000}{id}"));
-    let tokens: Vec<String> = control.chain(words).chain(letters).chain(fillers).take(WORD_PIECE_SIZE).collect();
+    control.chain(words).chain(letters).chain(fillers).take(WORD_PIECE_SIZE).collect()
+}
+
+/// The same vocabulary as the `vocab.txt` that BERT was published with: `##` marks the middle of a word.
+pub(super) fn word_piece_text() -> String {
+    let line = |(id, token): (usize, String)| match token.strip_prefix('▁') {
+        Some(word) => format!("{word}\n"),
+        None if id < WORD_PIECE_CONTROL.len() => format!("{token}\n"),
+        None => format!("##{token}\n"),
+    };
+    word_piece_tokens().into_iter().enumerate().map(line).collect()
+}
+
+/// The metadata of the word-piece vocabulary.
+pub(super) fn word_piece() -> Vec<(Vec<u8>, Value)> {
+    let tokens = word_piece_tokens();
     let is_control = |id| id < WORD_PIECE_CONTROL.len();
     let types = (0..tokens.len()).map(|id| Value::I32(if is_control(id) { CONTROL } else { NORMAL })).collect();
     vec![

@@ -18,15 +18,15 @@ pub struct Checkpoint {
     pub name: &'static str,
     /// The name of the [`super::Case`] whose golden holds for these files.
     pub case: &'static str,
-    build: fn() -> Vec<File>,
+    pub(super) build: fn() -> Vec<File>,
 }
 
 /// A file's name and bytes.
 pub type File = (String, Vec<u8>);
 
 impl Checkpoint {
-    /// `config.json`, the weights, their index where there are several files of them, and
-    /// `tokenizer.json` where the vocabulary is one of bytes.
+    /// `config.json`, the weights, their index where there are several files of them, and the
+    /// vocabulary where it is not one of sentence pieces.
     pub fn files(&self) -> Vec<File> {
         (self.build)()
     }
@@ -46,8 +46,8 @@ const CHECKPOINTS: &[Checkpoint] = &[
     checkpoint("mistral-long-heads", "llama-long-heads", || {
         Layout { model_type: "mistral", ..LLAMA }.files(dense::llama(LONG_HEADS), "", ElementType::F32)
     }),
-    checkpoint("llama-bf16", "llama-short-mantissas", || LLAMA.files(short_mantissas(), "", ElementType::BF16)),
-    checkpoint("llama-f16", "llama-short-mantissas", || LLAMA.files(short_mantissas(), "", ElementType::F16)),
+    checkpoint("llama-bf16", "llama-short-mantissas", || LLAMA.files(dense::short_mantissas(), "", ElementType::BF16)),
+    checkpoint("llama-f16", "llama-short-mantissas", || LLAMA.files(dense::short_mantissas(), "", ElementType::F16)),
     checkpoint("qwen2", "qwen2", || QWEN2.files(dense::qwen2(GROUPED), "", ElementType::F32)),
     checkpoint("qwen3", "qwen3", || {
         Layout { model_type: "qwen3", ..QWEN2 }.files(dense::qwen3(LONG_HEADS), "", ElementType::F32)
@@ -76,10 +76,6 @@ const CHECKPOINTS: &[Checkpoint] = &[
 
 const fn checkpoint(name: &'static str, case: &'static str, build: fn() -> Vec<File>) -> Checkpoint {
     Checkpoint { name, case, build }
-}
-
-fn short_mantissas() -> Model {
-    dense::llama(GROUPED).untied().short_mantissas()
 }
 
 const LLAMA3_CONFIG: &str = r#","rope_scaling":{"rope_type":"llama3","factor":8.0,"low_freq_factor":1.0,"high_freq_factor":4.0,"original_max_position_embeddings":64}"#;
@@ -325,8 +321,7 @@ impl Layout {
     }
 
     fn values(&self, tensor: &Tensor, name: &str, sizes: &Sizes) -> Vec<f32> {
-        let mut values: Vec<f32> =
-            tensor.data.chunks(4).map(|bytes| f32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]])).collect();
+        let mut values = decoded(tensor);
         let rotated = [".attn_q.", ".attn_k."].iter().any(|part| name.contains(part));
         if self.halves_become_pairs && rotated {
             let row = if name.ends_with("bias") { 1 } else { sizes.width };
@@ -357,15 +352,20 @@ impl Layout {
     }
 }
 
+/// The values of an F32 tensor.
+pub(super) fn decoded(tensor: &Tensor) -> Vec<f32> {
+    tensor.data.chunks(4).map(|bytes| f32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]])).collect()
+}
+
 /// The parts of `blk.BLOCK.PART.KIND`.
-fn block_part(gguf: &str) -> Option<(&str, &str, &str)> {
+pub(super) fn block_part(gguf: &str) -> Option<(&str, &str, &str)> {
     let (block, rest) = gguf.strip_prefix("blk.")?.split_once('.')?;
     let (part, kind) = rest.split_once('.')?;
     Some((block, part, kind))
 }
 
 /// Rows 0, 2, 4 … of each head, then rows 1, 3, 5 …
-fn pairs_to_halves(values: &[f32], row: usize, head_length: usize) -> Vec<f32> {
+pub(super) fn pairs_to_halves(values: &[f32], row: usize, head_length: usize) -> Vec<f32> {
     let heads = values.chunks(row * head_length);
     let every_second = |head: &[f32], first: usize| -> Vec<f32> {
         head.chunks(row).skip(first).step_by(2).flatten().copied().collect()
@@ -397,7 +397,7 @@ fn shard(tensors: &[safetensors::Tensor], count: usize) -> Vec<File> {
     files
 }
 
-fn file(tensors: &[safetensors::Tensor]) -> Vec<u8> {
+pub(super) fn file(tensors: &[safetensors::Tensor]) -> Vec<u8> {
     let mut builder = safetensors::Builder::new().metadata("format", "pt");
     builder.tensors = tensors.to_vec();
     builder.build()

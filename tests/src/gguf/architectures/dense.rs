@@ -2,9 +2,9 @@
 
 use super::model::{
     GROUPED, LONG_HEADS, Model, Part, Sizes, UNGROUPED, attention, attention_biases, bias, fused_attention, fused_gate,
-    gains, gated, head_gains, rotary_factors, whole_gains,
+    gains, gated, head_gains, rotary_factors, shorten_mantissas, whole_gains,
 };
-use super::{Case, case};
+use super::{Case, adapters, case};
 
 pub(super) const CASES: &[Case] = &[
     case("llama", "llama", || llama(GROUPED).build()),
@@ -12,7 +12,8 @@ pub(super) const CASES: &[Case] = &[
     case("llama-long-heads", "llama", || llama(LONG_HEADS).build()),
     case("llama-untied", "llama", || llama(GROUPED).untied().build()),
     case("llama-rotary-factors", "llama", || llama3().build()),
-    case("llama-short-mantissas", "llama", || llama(GROUPED).untied().short_mantissas().build()),
+    case("llama-short-mantissas", "llama", || short_mantissas().build()),
+    case("llama-adapted", "llama", || adapters::adapted().build()),
     case("llama-linear-scaling", "llama", || llama(GROUPED).scaled("linear").build()),
     case("llama-yarn", "llama", || llama(GROUPED).yarn().build()),
     case("llama-biases", "llama", || llama(GROUPED).block(llama_biases(&GROUPED)).build()),
@@ -56,6 +57,11 @@ fn rms(architecture: &'static str, sizes: Sizes, attention: Vec<Part>) -> Model 
 
 pub(super) fn llama(sizes: Sizes) -> Model {
     rms("llama", sizes, attention(&sizes))
+}
+
+/// Weights that lose nothing as bfloat16.
+pub(super) fn short_mantissas() -> Model {
+    llama(GROUPED).untied().with_change(shorten_mantissas)
 }
 
 /// What Llama 3.1 stretches frequencies of 8 pairs by, for a base of 500,000, a factor of 8, low and high frequency

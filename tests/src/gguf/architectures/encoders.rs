@@ -1,10 +1,10 @@
 //! Families that read a text in both directions and give one vector for it.
 
 use super::model::{
-    Model, Part, Sizes, UNGROUPED, Vocabulary, attention, attention_biases, bias, fused_attention, fused_gate,
-    gain_and_bias, gated, matrix, ungated, ungated_biases,
+    LONG_HEADS, Model, Part, Sizes, UNGROUPED, Vocabulary, attention, attention_biases, bias, fused_attention,
+    fused_gate, gain_and_bias, gated, head_gains, matrix, ungated, ungated_biases,
 };
-use super::{Case, case};
+use super::{Case, case, dense, gemma};
 
 pub(super) const CASES: &[Case] = &[
     case("bert", "bert", || bert(attention(&SIZES), Pooling::Mean).block(attention_biases(&SIZES)).build()),
@@ -14,31 +14,37 @@ pub(super) const CASES: &[Case] = &[
     }),
     case("nomic-bert", "nomic-bert", || nomic_bert().build()),
     case("jina-bert-v2", "jina-bert-v2", || jina_bert(gated(&SIZES)).build()),
+    case("qwen3-last-token", "qwen3", || pooled(dense::qwen3(LONG_HEADS), Pooling::Last).build()),
+    case("gemma-embedding", "gemma-embedding", || gemma_embedding().build()),
     case("jina-bert-v2-fused", "jina-bert-v2", || jina_bert(fused_gate(&SIZES)).build()),
 ];
 
-const SIZES: Sizes = UNGROUPED;
+pub(super) const SIZES: Sizes = UNGROUPED;
 
 /// How the vectors of all tokens become one; the numbers are the values of the key.
 #[derive(Clone, Copy)]
-enum Pooling {
+pub(super) enum Pooling {
     Mean = 1,
     First = 2,
+    Last = 3,
+}
+
+fn pooled(model: Model, pooling: Pooling) -> Model {
+    model.length("pooling_type", pooling as usize)
 }
 
 fn encoder(architecture: &'static str, pooling: Pooling) -> Model {
     let model = Model::new(architecture, SIZES).vocabulary(Vocabulary::WordPiece);
-    model
+    pooled(model, pooling)
         .layer_norm()
         .flag("attention.causal", false)
-        .length("pooling_type", pooling as usize)
         .globals([matrix("token_types", &[SIZES.width, 2])])
         .globals(gain_and_bias("token_embd_norm", &SIZES))
         .block(gain_and_bias("attn_output_norm", &SIZES))
         .block(gain_and_bias("layer_output_norm", &SIZES))
 }
 
-fn bert(attention: Vec<Part>, pooling: Pooling) -> Model {
+pub(super) fn bert(attention: Vec<Part>, pooling: Pooling) -> Model {
     encoder("bert", pooling)
         .globals([matrix("position_embd", &[SIZES.width, 256])])
         .block(attention)
@@ -63,4 +69,11 @@ fn jina_bert(feed_forward: Vec<Part>) -> Model {
         .block([bias("attn_output", &[SIZES.width])])
         .block(feed_forward)
         .block([bias("ffn_down", &[SIZES.width])])
+}
+
+/// Gemma 3 without a causal mask: windows reach half their length to either side.
+fn gemma_embedding() -> Model {
+    let sizes = Sizes { blocks: 7, ..LONG_HEADS };
+    let model = gemma::gemma("gemma-embedding", gemma::NORMS, sizes).number("rope.freq_base", 1_000_000.0);
+    pooled(gemma::windows(model), Pooling::Mean).block(head_gains(&sizes))
 }

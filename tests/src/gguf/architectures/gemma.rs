@@ -21,9 +21,9 @@ pub(super) const TWO_PERIODS: Sizes = Sizes { blocks: 4, ..LONG_HEADS };
 /// number of blocks is what tells them from the others.
 const SHALLOW: Sizes = Sizes { width: 32, heads: 2, key_value_heads: 1, head_length: 8, hidden: 32, ..GROUPED };
 
-const NORMS: &[&str] = &["attn_norm", "post_attention_norm", "ffn_norm", "post_ffw_norm"];
+pub(super) const NORMS: &[&str] = &["attn_norm", "post_attention_norm", "ffn_norm", "post_ffw_norm"];
 
-fn gemma(architecture: &'static str, norms: &[&str], sizes: Sizes) -> Model {
+pub(super) fn gemma(architecture: &'static str, norms: &[&str], sizes: Sizes) -> Model {
     Model::new(architecture, sizes)
         .vocabulary(Vocabulary::SentencePiece)
         .root_mean_square()
@@ -50,7 +50,7 @@ pub(super) fn gemma3_scaled() -> Model {
 }
 
 /// Five blocks of six see a window, and rotate by a base of their own.
-fn windows(model: Model) -> Model {
+pub(super) fn windows(model: Model) -> Model {
     model.length("attention.sliding_window", 8).number("rope.freq_base_swa", 5_000.0)
 }
 

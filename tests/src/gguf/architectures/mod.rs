@@ -4,8 +4,10 @@
 //! to the reference without weights in the tree. Changing a model makes its golden stale:
 //! `make goldens` computes them again.
 
+mod adapters;
 mod checkpoints;
 mod dense;
+mod encoder_checkpoints;
 mod encoders;
 mod experts;
 mod gemma;
@@ -14,7 +16,9 @@ mod model;
 
 use crate::random::Random;
 
+pub use adapters::{Adapter, adapters};
 pub use checkpoints::{Checkpoint, File, checkpoints};
+pub use encoder_checkpoints::encoder_checkpoints;
 
 /// One model and what it is there for.
 #[derive(Debug, Clone, Copy)]

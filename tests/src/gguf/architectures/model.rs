@@ -157,7 +157,8 @@ pub(super) struct Model {
     pub(super) sizes: Sizes,
     vocabulary: Vocabulary,
     matrix_type: TensorType,
-    short_mantissas: bool,
+    /// What is done to the tensors last.
+    change: Option<fn(&mut [Tensor])>,
     metadata: Vec<(Vec<u8>, Value)>,
     globals: Vec<Part>,
     block: Vec<Part>,
@@ -171,7 +172,7 @@ impl Model {
             sizes,
             vocabulary: Vocabulary::ByteLevel,
             matrix_type: TensorType::F32,
-            short_mantissas: false,
+            change: None,
             metadata: Vec::new(),
             globals: Vec::new(),
             block: Vec::new(),
@@ -202,9 +203,9 @@ impl Model {
         self
     }
 
-    /// Cuts F32 weights to what a bfloat16 holds.
-    pub(super) const fn short_mantissas(mut self) -> Self {
-        self.short_mantissas = true;
+    /// Changes the tensors after all of them have been made.
+    pub(super) const fn with_change(mut self, change: fn(&mut [Tensor])) -> Self {
+        self.change = Some(change);
         self
     }
 
@@ -299,17 +300,18 @@ impl Model {
             let name = |part: &Part| format!("blk.{block}.{}", part.name);
             tensors.extend(self.block.iter().map(|part| part.tensor(&name(part), self.matrix_type, &mut random)));
         }
-        if self.short_mantissas {
-            for tensor in &mut tensors {
-                shorten_mantissas(&mut tensor.data);
-            }
+        if let Some(change) = self.change {
+            change(&mut tensors);
         }
         tensors
     }
 }
 
-fn shorten_mantissas(values: &mut [u8]) {
-    values.chunks_mut(4).for_each(|value| value[..2].fill(0));
+/// Cuts F32 values to what a bfloat16 holds.
+pub(super) fn shorten_mantissas(tensors: &mut [Tensor]) {
+    for value in tensors.iter_mut().flat_map(|tensor| tensor.data.chunks_exact_mut(4)) {
+        value[..2].fill(0);
+    }
 }
 
 /// The matrices of attention, one for each of queries, keys and values.
