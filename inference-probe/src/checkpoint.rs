@@ -4,6 +4,7 @@
 //! configuration beside them. Everything after this module sees a single GGUF header, whose
 //! tensors lie at offsets of a [`Checkpoint`].
 
+pub(crate) mod adapter;
 mod error;
 mod gguf;
 mod space;
@@ -70,11 +71,7 @@ impl<'a> Checkpoint<'a> {
     /// A small file beside the weights, or none; `limit` in bytes.
     pub(crate) fn document(&self, name: &str, limit: u64) -> Result<Option<Vec<u8>>, String> {
         let Some(file) = self.files.iter().find(|file| file.name == name) else { return Ok(None) };
-        let size = file.reader.size();
-        let length = usize::try_from(size).ok().filter(|_| size <= limit);
-        let mut bytes = vec![0; length.ok_or_else(|| format!("`{name}` has {size} bytes"))?];
-        file.reader.read_exact_at(0, &mut bytes).map_err(|error| format!("`{name}` could not be read: {error}"))?;
-        Ok(Some(bytes))
+        read_document(file, limit).map(Some)
     }
 
     pub(crate) fn change(&self, name: &str) -> Change {
@@ -84,6 +81,15 @@ impl<'a> Checkpoint<'a> {
     pub(crate) fn has(&self, name: &str) -> bool {
         self.numbers.contains_key(name)
     }
+}
+
+/// A whole file of at most `limit` bytes.
+fn read_document(file: &ModelFile, limit: u64) -> Result<Vec<u8>, String> {
+    let (name, size) = (&file.name, file.reader.size());
+    let length = usize::try_from(size).ok().filter(|_| size <= limit);
+    let mut bytes = vec![0; length.ok_or_else(|| format!("`{name}` has {size} bytes"))?];
+    file.reader.read_exact_at(0, &mut bytes).map_err(|error| format!("`{name}` could not be read: {error}"))?;
+    Ok(bytes)
 }
 
 impl ReadAt for Checkpoint<'_> {

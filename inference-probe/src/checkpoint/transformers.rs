@@ -19,7 +19,8 @@ use super::space::Source;
 use super::{AddressSpace, Change, Checkpoint, CheckpointError, Extent};
 use crate::checks::ModelFile;
 use config::Config;
-use family::{Family, Place};
+pub(super) use config::Sizes;
+pub(super) use family::{Family, Place};
 use rows::Order;
 
 const CONFIG: &str = "config.json";
@@ -36,7 +37,7 @@ pub(super) fn is_folder(files: &[ModelFile]) -> bool {
     files.iter().any(is_safetensors) && files.iter().any(|file| file.name == CONFIG)
 }
 
-fn is_safetensors(file: &ModelFile) -> bool {
+pub(super) fn is_safetensors(file: &ModelFile) -> bool {
     std::path::Path::new(&file.name).extension().is_some_and(|extension| extension == "safetensors")
 }
 
@@ -66,7 +67,8 @@ pub(super) fn open(files: &[ModelFile]) -> Result<Checkpoint<'_>, CheckpointErro
         builder.add_floats(&name, &values);
     }
     let rows = builder.tensors.iter().find(|tensor| tensor.name == "token_embd.weight");
-    let metadata = config.metadata(family, &sizes, rows.and_then(|tensor| tensor.dimensions.get(1).copied()))?;
+    let rows = rows.and_then(|tensor| tensor.dimensions.get(1).copied());
+    let metadata = config.metadata(family, &sizes, rows, pooling(files)?)?;
     let header = Header { version: 3, alignment: 1, data_offset: 0, metadata, tensors: builder.tensors };
     let container = format!("safetensors of `{}`", family.model_type);
     let mut checkpoint = Checkpoint::new(files, name, container, header, builder.space);
@@ -77,14 +79,22 @@ pub(super) fn open(files: &[ModelFile]) -> Result<Checkpoint<'_>, CheckpointErro
 fn read_config(files: &[ModelFile]) -> Result<Config, CheckpointError> {
     let Some(file) = files.iter().find(|file| file.name == CONFIG) else { return Err(CheckpointError::NoWeights) };
     let refused = |detail: String| CheckpointError::Config { file: file.name.clone(), detail };
-    let size = file.reader.size();
-    if size > MAX_CONFIG_BYTES {
-        return Err(refused(format!("the configuration has {size} bytes")));
-    }
-    let mut bytes = vec![0; usize::try_from(size).unwrap_or(0)];
-    file.reader.read_exact_at(0, &mut bytes).map_err(|error| refused(error.to_string()))?;
+    let bytes = super::read_document(file, MAX_CONFIG_BYTES).map_err(refused)?;
     let document: Map<String, Json> = serde_json::from_slice(&bytes).map_err(|error| refused(error.to_string()))?;
     Ok(Config::new(document))
+}
+
+/// How sentence-transformers makes one vector of all, in the numbers of GGUF's key.
+fn pooling(files: &[ModelFile]) -> Result<Option<u64>, CheckpointError> {
+    let Some(file) = files.iter().find(|file| file.name.ends_with("_Pooling/config.json")) else { return Ok(None) };
+    let refused = |detail: String| CheckpointError::Config { file: file.name.clone(), detail };
+    let bytes = super::read_document(file, MAX_CONFIG_BYTES).map_err(refused)?;
+    let document: Map<String, Json> = serde_json::from_slice(&bytes).map_err(|error| refused(error.to_string()))?;
+    let is_set = |mode: &str| document.get(&format!("pooling_mode_{mode}")).and_then(Json::as_bool) == Some(true);
+    let modes = [("mean_tokens", 1), ("cls_token", 2), ("lasttoken", 3)];
+    let unsupported =
+        || CheckpointError::ConfigUnsupported { key: "pooling_mode".to_owned(), value: "another".to_owned() };
+    modes.into_iter().find(|(mode, _)| is_set(mode)).map(|(_, number)| Some(number)).ok_or_else(unsupported)
 }
 
 fn read_tensors(files: &[ModelFile]) -> Result<HashMap<String, Stored<'_>>, CheckpointError> {
@@ -105,7 +115,7 @@ fn read_tensors(files: &[ModelFile]) -> Result<HashMap<String, Stored<'_>>, Chec
 /// The tensors of the model under GGUF's names, one after the other.
 struct Builder<'a, 'b> {
     family: &'static Family,
-    sizes: &'b config::Sizes,
+    sizes: &'b Sizes,
     space: AddressSpace<'a>,
     tensors: Vec<TensorInfo>,
     changes: HashMap<String, Change>,
@@ -182,7 +192,7 @@ impl<'a> Builder<'a, '_> {
     }
 }
 
-fn tensor_type(dtype: Dtype) -> Result<TensorType, &'static str> {
+pub(super) fn tensor_type(dtype: Dtype) -> Result<TensorType, &'static str> {
     match dtype {
         Dtype::F32 => Ok(TensorType::F32),
         Dtype::F16 => Ok(TensorType::F16),

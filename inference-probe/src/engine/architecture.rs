@@ -221,7 +221,6 @@ pub(crate) enum Activation {
     /// In its approximation by the hyperbolic tangent.
     Gelu,
     /// With the error function.
-    #[cfg_attr(not(test), expect(dead_code, reason = "embedding models compute it in the next step"))]
     GeluExact,
     /// `g * sigmoid(1.702 g) * (up + 1)` with `g` at most 7 and `up` within -7 to 7.
     ClampedSwish,

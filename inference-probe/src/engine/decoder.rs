@@ -100,7 +100,7 @@ impl Decoder {
             output: if weights.has("output.weight") {
                 weights.linear("output")?
             } else {
-                Linear { matrix: Arc::clone(&embedding), bias: None }
+                Linear { matrix: Arc::clone(&embedding), bias: None, change: None }
             },
             logit_scale: sizes.logit_scale,
             logit_soft_cap: sizes.logit_soft_cap,

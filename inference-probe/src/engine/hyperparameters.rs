@@ -12,6 +12,7 @@ use super::architecture::{
     Architecture, AttentionScale, DistanceBias, EmbeddingScale, LogitScale, Normalization, Positions, Presence,
     Residual, SharedExpert, SoftCaps, Window,
 };
+use super::has_exact_gelu;
 use keys::{Keys, MAX_BLOCKS, MAX_EXPERTS, MAX_WIDTH};
 pub(crate) use rotary::{Rotary, Scaling};
 
@@ -53,6 +54,8 @@ pub(crate) struct Hyperparameters {
     pub(crate) residual_scale: f64,
     /// What logits are multiplied with.
     pub(crate) logit_scale: f64,
+    /// Whether GELU is computed with the error function.
+    pub(crate) exact_gelu: bool,
     pub(crate) experts: Option<ExpertSizes>,
     /// Rows of the token embedding.
     pub(crate) vocabulary_size: u64,
@@ -111,6 +114,7 @@ impl Hyperparameters {
             embedding_scale: embedding_scale(architecture, &keys, embedding_length)?,
             residual_scale: if architecture.residual_scale { keys.scale_or_one("residual_scale")? } else { 1.0 },
             logit_scale: logit_scale(architecture, &keys)?,
+            exact_gelu: has_exact_gelu(header),
             experts: experts(architecture, &keys)?,
             vocabulary_size: keys.vocabulary_size()?,
             context_length,

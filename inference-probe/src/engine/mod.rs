@@ -8,6 +8,7 @@
 pub(crate) mod architecture;
 pub(crate) mod conformance;
 pub(crate) mod decoder;
+pub(crate) mod encoder;
 pub(crate) mod generate;
 pub(crate) mod hyperparameters;
 pub(crate) mod matrix;
@@ -17,7 +18,7 @@ mod rotary;
 pub(crate) mod test_models;
 pub(crate) mod weights;
 
-use verifier::format::gguf::Header;
+use verifier::format::gguf::{Header, Value};
 
 pub(crate) const NAME: &str = "candle";
 /// Version of candle-core that this release is built with; a test compares it with `Cargo.lock`.
@@ -31,6 +32,17 @@ const BASE_BYTES: u64 = 48 << 20;
 /// Memory per vocabulary entry: the tokenizer keeps each text several times, and a row of
 /// logits for every calibration position lives at once in two forms.
 const BYTES_PER_TOKEN_ENTRY: u64 = 2_000;
+
+/// Key of a header made from a configuration that asks for GELU with the error function, which no
+/// GGUF key can say.
+pub(crate) const ACTIVATION_KEY: &str = "weighhouse.activation";
+/// Its value.
+pub(crate) const EXACT_GELU: &str = "gelu";
+
+/// Whether a model's GELU is computed with the error function.
+pub(crate) fn has_exact_gelu(header: &Header) -> bool {
+    header.get(ACTIVATION_KEY).and_then(Value::as_str) == Some(EXACT_GELU)
+}
 
 /// Threads for a model of `parameters` parameters, at most `limit` and the machine's cores.
 pub(crate) fn threads(parameters: u64, limit: u32) -> u32 {

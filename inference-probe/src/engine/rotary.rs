@@ -34,6 +34,13 @@ impl Rotary {
         Some(Self::with(pairs, sizes, base, Scaling::Linear(1.0), None))
     }
 
+    /// A rotation of whole heads without scaling.
+    pub(super) fn plain(pairs: RotaryPairs, head_length: usize, base: f64) -> Self {
+        #[expect(clippy::cast_precision_loss, reason = "a head has far fewer elements than 2^52")]
+        let speed = |pair: usize| base.powf(-2.0 * pair as f64 / head_length as f64);
+        Self { pairs, head_length, speeds: (0..head_length / 2).map(speed).collect(), magnitude: 1.0 }
+    }
+
     #[expect(clippy::cast_precision_loss, reason = "a head has far fewer elements than 2^52")]
     fn with(
         pairs: RotaryPairs,

@@ -8,16 +8,30 @@ use verifier::format::gguf::TensorInfo;
 
 use super::decoder::EngineError;
 use super::matrix::{self, Matrix};
+use crate::checkpoint::adapter::Delta;
 use crate::checkpoint::{Change, Checkpoint};
 
 /// Reads the tensors of one model.
 pub(crate) struct Weights<'a> {
     checkpoint: &'a Checkpoint<'a>,
+    adapter: Option<&'a Adapter<'a>>,
+}
+
+/// What an adapter adds to the matrices of a model.
+pub(crate) struct Adapter<'a> {
+    pub(crate) checkpoint: &'a Checkpoint<'a>,
+    /// By the tensors that they change.
+    pub(crate) deltas: &'a [Delta<'a>],
 }
 
 impl<'a> Weights<'a> {
     pub(crate) fn new(checkpoint: &'a Checkpoint<'a>) -> Self {
-        Self { checkpoint }
+        Self { checkpoint, adapter: None }
+    }
+
+    /// The weights as `adapter` changes them.
+    pub(crate) fn with(checkpoint: &'a Checkpoint<'a>, adapter: &'a Adapter<'a>) -> Self {
+        Self { checkpoint, adapter: Some(adapter) }
     }
 
     pub(crate) fn has(&self, name: &str) -> bool {
@@ -29,7 +43,13 @@ impl<'a> Weights<'a> {
         let matrix = self.matrix(&format!("{part}.weight"))?;
         let bias =
             self.find_floats(&format!("{part}.bias"))?.map(|bias| Tensor::new(bias, &Device::Cpu)).transpose()?;
-        Ok(Linear { matrix, bias })
+        Ok(Linear { matrix, bias, change: self.change(&format!("{part}.weight"))? })
+    }
+
+    fn change(&self, name: &str) -> Result<Option<LowRank>, EngineError> {
+        let Some(adapter) = self.adapter else { return Ok(None) };
+        let find = adapter.deltas.iter().find(|delta| delta.target == name);
+        find.map(|delta| LowRank::read(adapter.checkpoint, delta)).transpose()
     }
 
     pub(crate) fn matrix(&self, name: &str) -> Result<Arc<Matrix>, EngineError> {
@@ -54,6 +74,7 @@ impl<'a> Weights<'a> {
             Ok(Linear {
                 matrix: Arc::new(Matrix::new(tensor.tensor_type, bytes.to_vec(), outputs, inputs)?),
                 bias: bias.map(|bias| Tensor::new(bias, &Device::Cpu)).transpose()?,
+                change: None,
             })
         };
         bytes.chunks_exact((bytes.len() / count.max(1)).max(1)).enumerate().map(linear).collect()
@@ -78,9 +99,7 @@ impl<'a> Weights<'a> {
 
     fn read(&self, name: &str) -> Result<(&'a TensorInfo, Vec<u8>), EngineError> {
         let tensor = self.checkpoint.tensor(name).ok_or_else(|| EngineError::MissingTensor(name.to_owned()))?;
-        let size = usize::try_from(tensor.byte_length).map_err(|_| EngineError::TooLarge(name.to_owned()))?;
-        let mut bytes = vec![0; size];
-        self.checkpoint.read_exact_at(tensor.offset, &mut bytes)?;
+        let mut bytes = read(self.checkpoint, tensor)?;
         if self.checkpoint.change(name) == Change::Transposed {
             bytes = transpose(&bytes, tensor)?;
         }
@@ -92,14 +111,43 @@ impl<'a> Weights<'a> {
 pub(crate) struct Linear {
     pub(crate) matrix: Arc<Matrix>,
     pub(crate) bias: Option<Tensor>,
+    pub(crate) change: Option<LowRank>,
+}
+
+/// The product of two small matrices, added to a large one.
+pub(crate) struct LowRank {
+    /// `[inputs, rank]`, with the scale.
+    down: Tensor,
+    /// `[rank, outputs]`.
+    up: Tensor,
+}
+
+impl LowRank {
+    fn read(adapter: &Checkpoint<'_>, delta: &Delta<'_>) -> Result<Self, EngineError> {
+        let matrix = |tensor: &TensorInfo| -> Result<Tensor, EngineError> {
+            let values = matrix::dequantize(tensor.tensor_type, &read(adapter, tensor)?)?;
+            Ok(Tensor::from_vec(values, row_major(tensor)?, &Device::Cpu)?.t()?.contiguous()?)
+        };
+        Ok(Self { down: (matrix(delta.down)? * delta.scale)?, up: matrix(delta.up)? })
+    }
 }
 
 impl Linear {
     /// `[rows, inputs]` to `[rows, outputs]`.
     pub(crate) fn forward(&self, input: &Tensor) -> candle_core::Result<Tensor> {
-        let products = self.matrix.forward(input)?;
+        let mut products = self.matrix.forward(input)?;
+        if let Some(change) = &self.change {
+            products = (products + input.matmul(&change.down)?.matmul(&change.up)?)?;
+        }
         self.bias.as_ref().map_or_else(|| Ok(products.clone()), |bias| products.broadcast_add(bias))
     }
+}
+
+fn read(checkpoint: &Checkpoint<'_>, tensor: &TensorInfo) -> Result<Vec<u8>, EngineError> {
+    let size = usize::try_from(tensor.byte_length).map_err(|_| EngineError::TooLarge(tensor.name.clone()))?;
+    let mut bytes = vec![0; size];
+    checkpoint.read_exact_at(tensor.offset, &mut bytes)?;
+    Ok(bytes)
 }
 
 /// The bytes of a matrix whose file has inputs and outputs exchanged.

@@ -1,11 +1,12 @@
 //! `config.json` as the keys of a GGUF header.
 
 use serde_json::{Map, Value as Json};
-use verifier::format::gguf::{Array, Value};
+use verifier::format::gguf::{Array, Header, Value};
 
 use super::family::Family;
 use crate::checkpoint::CheckpointError;
 use crate::checks::run::CONTEXT_TOKENS;
+use crate::engine::{ACTIVATION_KEY, EXACT_GELU};
 
 /// The base of rotation of nearly all models that do not give one.
 const USUAL_BASE: f64 = 10_000.0;
@@ -14,7 +15,7 @@ const USUAL_BASE: f64 = 10_000.0;
 pub(super) struct Config(Map<String, Json>);
 
 /// Sizes that decide how tensors are read.
-pub(super) struct Sizes {
+pub(in crate::checkpoint) struct Sizes {
     pub(super) blocks: u64,
     pub(super) width: u64,
     pub(super) heads: u64,
@@ -23,6 +24,26 @@ pub(super) struct Sizes {
     pub(super) rotary_dimensions: u64,
     pub(super) context: u64,
     pub(super) ties_embeddings: bool,
+}
+
+impl Sizes {
+    /// Those of a model whose header is known.
+    pub(in crate::checkpoint) fn of_header(header: &Header) -> Option<Self> {
+        let architecture = header.architecture()?;
+        let size = |key: &str| header.get(&format!("{architecture}.{key}")).and_then(Value::as_u64);
+        let (width, heads) = (size("embedding_length")?, size("attention.head_count").filter(|heads| *heads > 0)?);
+        let head_length = size("attention.key_length").unwrap_or(width / heads);
+        Some(Self {
+            blocks: size("block_count")?,
+            width,
+            heads,
+            key_value_heads: size("attention.head_count_kv").unwrap_or(heads),
+            head_length,
+            rotary_dimensions: size("rope.dimension_count").unwrap_or(head_length),
+            context: size("context_length")?,
+            ties_embeddings: header.tensor("output.weight").is_none(),
+        })
+    }
 }
 
 type Metadata = Vec<(String, Value)>;
@@ -108,8 +129,12 @@ impl Config {
         family: &Family,
         sizes: &Sizes,
         vocabulary: Option<u64>,
+        pooling: Option<u64>,
     ) -> Result<Metadata, CheckpointError> {
         let mut keys = Keys { prefix: family.architecture, entries: Vec::new() };
+        if self.activation() == Some("gelu") {
+            keys.entries.push((ACTIVATION_KEY.to_owned(), Value::String(EXACT_GELU.to_owned())));
+        }
         keys.entries.push(("general.architecture".to_owned(), Value::String(family.architecture.to_owned())));
         keys.size("block_count", Some(sizes.blocks));
         keys.size("embedding_length", Some(sizes.width));
@@ -129,6 +154,7 @@ impl Config {
             self.number(&["rope_theta", "rotary_emb_base"]).or_else(|| self.rope_number("rope_theta")),
         );
         keys.number("rope.freq_base_swa", self.number(&["rope_local_base_freq"]));
+        keys.size("pooling_type", pooling);
         self.add_experts(&mut keys);
         self.add_scales(family, &mut keys);
         self.add_window(family, sizes, &mut keys)?;

@@ -7,7 +7,7 @@ use crate::checkpoint::{Change, CheckpointError};
 
 /// One value of `model_type`.
 #[derive(Debug)]
-pub(super) struct Family {
+pub(in crate::checkpoint) struct Family {
     pub(super) model_type: &'static str,
     /// llama.cpp's name.
     pub(super) architecture: &'static str,
@@ -43,7 +43,7 @@ enum Rotation {
 
 /// Where a tensor belongs.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Place {
+pub(in crate::checkpoint) enum Place {
     /// Not part of the computation.
     Ignored,
     /// In this tensor; several are stacked in the order of their numbers.
@@ -182,8 +182,27 @@ const GPT2_NAMES: Names = Names {
     ],
 };
 
+const BERT_NAMES: Names = Names {
+    model: &[
+        ("embeddings.word_embeddings", "token_embd"),
+        ("embeddings.position_embeddings", "position_embd"),
+        ("embeddings.token_type_embeddings", "token_types"),
+        ("embeddings.LayerNorm", "token_embd_norm"),
+    ],
+    block: "encoder.layer.",
+    parts: &[
+        ("attention.self.query", "attn_q"),
+        ("attention.self.key", "attn_k"),
+        ("attention.self.value", "attn_v"),
+        ("attention.output.dense", "attn_output"),
+        ("attention.output.LayerNorm", "attn_output_norm"),
+        ("intermediate.dense", "ffn_up"),
+        ("output.dense", "ffn_down"),
+        ("output.LayerNorm", "layer_output_norm"),
+    ],
+};
+
 const SILU: &[&str] = &["silu", "swish"];
-/// The decoder's approximation stands for the exact function too: they differ by less than a thousandth.
 const GELU: &[&str] = &["gelu", "gelu_new", "gelu_pytorch_tanh", "gelu_fast"];
 
 const LLAMA: Family = Family {
@@ -237,6 +256,7 @@ const FAMILIES: &[Family] = &[
     Family { model_type: "glm4", architecture: "glm4", names: GLM4_NAMES, ..HALVES },
     Family { model_type: "smollm3", architecture: "smollm3", ..LLAMA },
     Family { model_type: "cohere", architecture: "command-r", fixed: &[("use_qk_norm", false)], ..HALVES },
+    Family { model_type: "bert", architecture: "bert", names: BERT_NAMES, activations: GELU, ..HALVES },
     Family { model_type: "cohere2", architecture: "cohere2", ..HALVES },
 ];
 
@@ -247,6 +267,12 @@ impl Family {
         let family = found.ok_or_else(|| CheckpointError::ModelType(model_type.chars().take(64).collect()))?;
         family.check(config)?;
         Ok(family)
+    }
+
+    /// The family whose names adapters for models of this architecture use.
+    pub(in crate::checkpoint) fn of_architecture(architecture: &str) -> Result<&'static Self, CheckpointError> {
+        let found = FAMILIES.iter().find(|family| family.architecture == architecture);
+        found.ok_or_else(|| CheckpointError::ModelType(architecture.chars().take(64).collect()))
     }
 
     /// Refuses what would change the computation in a way that the decoder does not follow.
@@ -265,7 +291,12 @@ impl Family {
     }
 
     /// Where the tensor of this name belongs; none for one that the family does not have.
-    pub(super) fn place(&self, name: &str) -> Option<Place> {
+    pub(in crate::checkpoint) fn place(&self, name: &str) -> Option<Place> {
+        let is_head =
+            ["pooler.", "cls.", "classifier."].iter().any(|head| name.trim_start_matches("bert.").starts_with(head));
+        if self.architecture == "bert" && (is_head || name.ends_with("position_ids")) {
+            return Some(Place::Ignored);
+        }
         if name.ends_with(".rotary_emb.inv_freq") || name.ends_with(".attn.bias") || name.ends_with(".masked_bias") {
             return Some(Place::Ignored);
         }
@@ -284,8 +315,11 @@ impl Family {
         Some(Place::Tensor { name: format!("blk.{block}.{new}.{kind}"), number })
     }
 
-    /// Some files of GPT-2 leave the model's own name out.
+    /// Some files of GPT-2 leave the model's own name out, and some of BERT put it before.
     fn with_prefix(&self, stem: &str) -> String {
+        if self.architecture == "bert" {
+            return stem.strip_prefix("bert.").unwrap_or(stem).to_owned();
+        }
         let is_bare = self.model_type == "gpt2" && !stem.starts_with("transformer.") && stem != "lm_head";
         if is_bare { format!("transformer.{stem}") } else { stem.to_owned() }
     }
@@ -304,7 +338,7 @@ impl Family {
         name.contains("_exps.") || (is_head_norm && self.architecture == "stablelm")
     }
 
-    pub(super) fn order(&self, name: &str, sizes: &Sizes) -> Order {
+    pub(in crate::checkpoint) fn order(&self, name: &str, sizes: &Sizes) -> Order {
         let part = name.rsplit('.').nth(1).unwrap_or("");
         match part {
             "attn_q" if self.rotation == Rotation::HalvesToNeighbors => Order::PairedHalves { heads: sizes.heads },

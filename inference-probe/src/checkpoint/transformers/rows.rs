@@ -2,7 +2,7 @@
 
 /// How rows move from a Transformers folder to GGUF.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Order {
+pub(in crate::checkpoint) enum Order {
     Same,
     /// Each head's halves become pairs of neighbors, because rotation turns neighbors there.
     PairedHalves {
@@ -16,7 +16,7 @@ pub(super) enum Order {
 
 impl Order {
     /// Runs of source rows, as first row and count, in their new order.
-    pub(super) fn runs(self, rows: u64) -> Result<Vec<(u64, u64)>, String> {
+    pub(in crate::checkpoint) fn runs(self, rows: u64) -> Result<Vec<(u64, u64)>, String> {
         match self {
             Self::Same => Ok(vec![(0, rows)]),
             Self::PairedHalves { heads } => {

@@ -47,7 +47,10 @@ impl FeedForward {
             up: linear("ffn_up")?,
             down: linear("ffn_down")?,
             fused: kind.gate == Gate::Fused,
-            activation: kind.activation,
+            activation: match kind.activation {
+                Activation::Gelu if plan.sizes.exact_gelu => Activation::GeluExact,
+                other => other,
+            },
         }))
     }
 

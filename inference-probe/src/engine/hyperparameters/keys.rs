@@ -27,7 +27,9 @@ impl<'a> Keys<'a> {
     }
 
     pub(super) fn number(&self, key: &str) -> Option<f64> {
-        self.get(key).and_then(Value::as_f64)
+        let value = self.get(key)?;
+        #[expect(clippy::cast_precision_loss, reason = "sizes are far below 2^52")]
+        value.as_f64().or_else(|| value.as_u64().map(|number| number as f64))
     }
 
     pub(super) fn flag(&self, key: &str) -> Option<bool> {
