@@ -8,11 +8,14 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
-use verifier::evidence::{Finding, ProbeLevel, Status};
+use verifier::evidence::{Conformance, Finding, ProbeLevel, Status};
 
+use crate::checkpoint::{Checkpoint, adapter};
 use crate::checks::run::Prepared;
 use crate::checks::{self, ModelFile, Passed, Progress, Stop};
 use crate::engine;
+use crate::engine::encoder::Family;
+use crate::engine::weights::Adapter;
 use crate::protocol::{self, Event, Level, Measurements, Message, Outcome};
 use crate::sandbox::system;
 
@@ -32,45 +35,107 @@ pub(crate) struct Bounds {
 }
 
 /// The files of a probe.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub(crate) struct Model<'a> {
     pub(crate) files: &'a [ModelFile],
     /// Of the model that an adapter changes; empty for every other model.
-    #[expect(dead_code, reason = "adapters are loaded in the next step")]
     pub(crate) base: &'a [ModelFile],
 }
 
 /// Runs all levels over `model` and records the result.
 pub(crate) fn execute<W: Write + Send>(model: Model<'_>, bounds: Bounds, recorder: &mut Recorder<W>) -> io::Result<()> {
-    let mut measured = Measurements { threads: 1, ..Measurements::default() };
-    run_levels(model, bounds, recorder, &mut measured)?;
+    let measured = Measurements { threads: 1, ..Measurements::default() };
+    let mut run = Run { recorder, bounds, measured };
+    run.levels(model)?;
+    let Run { recorder, measured, .. } = run;
     recorder.conclude(measured)
 }
 
-/// The levels in order; returns early, without a value, at the first that stops the probe.
-fn run_levels<W: Write + Send>(
-    model: Model<'_>,
+/// A probe under way.
+struct Run<'r, W> {
+    recorder: &'r mut Recorder<W>,
     bounds: Bounds,
-    recorder: &mut Recorder<W>,
-    measured: &mut Measurements,
-) -> io::Result<Option<()>> {
-    let Some(checkpoint) = recorder.level(Level::L0, |_| checks::header::check(model.files))? else { return Ok(None) };
-    let checkpoint = &checkpoint;
-    measured.threads = engine::threads(checkpoint.header.parameters(), bounds.threads);
-    measured.architecture = checkpoint.header.architecture().map(ToOwned::to_owned);
-    system::set_engine_threads(measured.threads);
-    let threads = measured.threads;
-    let structure = recorder.level(Level::L1, |_| checks::structure::check(checkpoint, bounds.memory_bytes))?;
-    let Some(structure) = structure else { return Ok(None) };
-    measured.conformance = Some(structure.conformance);
-    let weights = recorder.level(Level::L2, |progress| checks::weights::check(checkpoint, threads, progress))?;
-    let Some(()) = weights else { return Ok(None) };
-    let language =
-        recorder.level(Level::L3, |_| checks::language::check(checkpoint, structure.sizes.vocabulary_size))?;
-    let Some(language) = language else { return Ok(None) };
-    let model = Prepared { checkpoint, structure: &structure, language: &language };
-    // On a thread of the pool, so that handing work to the others needs no sleeping and waking.
-    recorder.level(Level::L4, |progress| rayon::scope(|_| checks::run::check(model, measured, progress)))
+    measured: Measurements,
+}
+
+/// Goes on with a level's value, or ends the plan where the level ended the probe.
+macro_rules! passed {
+    ($level:expr) => {
+        match $level? {
+            Some(value) => value,
+            None => return Ok(()),
+        }
+    };
+}
+
+impl<W: Write + Send> Run<'_, W> {
+    /// The levels in order; returns at the first that stops the probe.
+    fn levels(&mut self, model: Model<'_>) -> io::Result<()> {
+        if adapter::is_adapter(model.files) {
+            return self.adapter(model);
+        }
+        let checkpoint = passed!(self.recorder.level(Level::L0, |_| checks::header::check(model.files)));
+        self.begin(&checkpoint, checkpoint.header.parameters());
+        match checkpoint.header.architecture().and_then(Family::find) {
+            Some(family) => self.encoder(&checkpoint, family),
+            None => self.decoder(&checkpoint),
+        }
+    }
+
+    /// Chooses the number of threads, before the first of them starts.
+    fn begin(&mut self, checkpoint: &Checkpoint<'_>, parameters: u64) {
+        self.measured.threads = engine::threads(parameters, self.bounds.threads);
+        self.measured.architecture = checkpoint.header.architecture().map(ToOwned::to_owned);
+        system::set_engine_threads(self.measured.threads);
+    }
+
+    fn decoder(&mut self, checkpoint: &Checkpoint<'_>) -> io::Result<()> {
+        let (memory, threads) = (self.bounds.memory_bytes, self.measured.threads);
+        let structure = passed!(self.recorder.level(Level::L1, |_| checks::structure::check(checkpoint, memory)));
+        self.measured.conformance = Some(structure.conformance);
+        passed!(self.recorder.level(Level::L2, |progress| checks::weights::check(checkpoint, threads, progress)));
+        let vocabulary = structure.sizes.vocabulary_size;
+        let language = passed!(self.recorder.level(Level::L3, |_| checks::language::check(checkpoint, vocabulary)));
+        let model = Prepared { checkpoint, structure: &structure, language: &language, adapter: None };
+        self.generate(model)
+    }
+
+    /// An adapter is checked by itself, and its base with it.
+    fn adapter(&mut self, model: Model<'_>) -> io::Result<()> {
+        let opened = self.recorder.level(Level::L0, |_| checks::adapter::open(model.files, model.base));
+        let (base, adapter) = passed!(opened);
+        self.begin(&base, base.header.parameters());
+        let (memory, threads) = (self.bounds.memory_bytes, self.measured.threads);
+        let checked = self.recorder.level(Level::L1, |_| checks::adapter::check(&base, &adapter, memory));
+        let (structure, deltas) = passed!(checked);
+        self.measured.conformance = Some(structure.conformance);
+        passed!(self.recorder.level(Level::L2, |progress| checks::weights::check(&adapter, threads, progress)));
+        let vocabulary = structure.sizes.vocabulary_size;
+        let language = passed!(self.recorder.level(Level::L3, |_| checks::language::check(&base, vocabulary)));
+        let adapter = Adapter { checkpoint: &adapter, deltas: &deltas };
+        let model = Prepared { checkpoint: &base, structure: &structure, language: &language, adapter: Some(&adapter) };
+        self.generate(model)
+    }
+
+    fn generate(&mut self, model: Prepared<'_>) -> io::Result<()> {
+        let measured = &mut self.measured;
+        // On a thread of the pool, so that handing work to the others needs no sleeping and waking.
+        let run = |progress: Progress<'_>| rayon::scope(|_| checks::run::check(model, measured, progress));
+        self.recorder.level(Level::L4, run).map(|_| ())
+    }
+
+    fn encoder(&mut self, checkpoint: &Checkpoint<'_>, family: &'static Family) -> io::Result<()> {
+        let (memory, threads) = (self.bounds.memory_bytes, self.measured.threads);
+        let checked = self.recorder.level(Level::L1, |_| checks::embedding::structure(checkpoint, family, memory));
+        let sizes = passed!(checked);
+        self.measured.conformance = Some(Conformance::Verified);
+        passed!(self.recorder.level(Level::L2, |progress| checks::weights::check(checkpoint, threads, progress)));
+        let tokenizer = passed!(self.recorder.level(Level::L3, |_| checks::embedding::tokenizer(checkpoint, &sizes)));
+        let encoder = checks::embedding::Prepared { checkpoint, family, sizes: &sizes, tokenizer: &tokenizer };
+        let measured = &mut self.measured;
+        let run = |progress: Progress<'_>| rayon::scope(|_| checks::embedding::run(encoder, measured, progress));
+        self.recorder.level(Level::L4, run).map(|_| ())
+    }
 }
 
 impl<W: Write + Send> Recorder<W> {

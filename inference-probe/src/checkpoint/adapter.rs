@@ -22,7 +22,7 @@ const ALPHA: &str = "adapter.lora.alpha";
 /// Whether `files` are an adapter rather than a model.
 pub(crate) fn is_adapter(files: &[ModelFile]) -> bool {
     let is_gguf_adapter = |file: &ModelFile| {
-        let header = super::gguf::is_gguf(file).then(|| verifier::format::gguf::read_header(&file.reader));
+        let header = super::gguf::is_gguf(file).then(|| verifier::format::gguf::read_header(file.reader.as_ref()));
         header.is_some_and(|header| header.is_ok_and(|header| is_adapter_header(&header)))
     };
     files.iter().any(|file| file.name == CONFIG) || files.iter().any(is_gguf_adapter)
@@ -44,7 +44,7 @@ pub(crate) fn open<'a>(files: &'a [ModelFile], base: &Checkpoint<'_>) -> Result<
     let Some(first) = weights.first() else { return Err(CheckpointError::NoWeights) };
     for file in &weights {
         let refused = |error| CheckpointError::Safetensors { file: file.name.clone(), error };
-        for info in safetensors::read_header(&file.reader).map_err(refused)?.tensors {
+        for info in safetensors::read_header(file.reader.as_ref()).map_err(refused)?.tensors {
             tensors.push(place(file, &info, family, &sizes, &mut space)?);
         }
     }
@@ -77,7 +77,7 @@ fn place<'a>(
     };
     let offset = verifier::ReadAt::size(space);
     for (start, count) in runs {
-        let source = Source::File(&file.reader);
+        let source = Source::File(file.reader.as_ref());
         space.add(Extent { source, offset: info.offset + start * row_bytes, length: count * row_bytes });
     }
     Ok(TensorInfo {

@@ -1,6 +1,5 @@
 //! One GGUF file, or all parts of a split one.
 
-use verifier::ReadAt;
 use verifier::format::gguf::{self, GgufError, Header, Value};
 
 use super::space::Source;
@@ -63,7 +62,7 @@ fn first_name(files: &[&ModelFile]) -> String {
 impl<'a> Part<'a> {
     fn read(file: &'a ModelFile) -> Result<Self, CheckpointError> {
         let refused = |error: GgufError| CheckpointError::Gguf { file: file.name.clone(), error };
-        let header = gguf::read_header(&file.reader).map_err(refused)?;
+        let header = gguf::read_header(file.reader.as_ref()).map_err(refused)?;
         let key = |name: &str| header.get(name).and_then(Value::as_u64);
         let (number, count) = (key("split.no").unwrap_or(0), key("split.count").unwrap_or(1).max(1));
         Ok(Self { file, header, number, count })
@@ -71,8 +70,11 @@ impl<'a> Part<'a> {
 
     /// Gives the part a place after those before it; its header with offsets in the whole.
     fn place(self, space: &mut AddressSpace<'a>) -> Header {
-        let start =
-            space.add(Extent { source: Source::File(&self.file.reader), offset: 0, length: self.file.reader.size() });
+        let start = space.add(Extent {
+            source: Source::File(self.file.reader.as_ref()),
+            offset: 0,
+            length: self.file.reader.size(),
+        });
         let mut header = self.header;
         header.tensors.iter_mut().for_each(|tensor| tensor.offset += start);
         header

@@ -101,7 +101,7 @@ fn read_tensors(files: &[ModelFile]) -> Result<HashMap<String, Stored<'_>>, Chec
     let mut stored = HashMap::new();
     for file in files.iter().filter(|file| is_safetensors(file)) {
         let refused = |error| CheckpointError::Safetensors { file: file.name.clone(), error };
-        let header = safetensors::read_header(&file.reader).map_err(refused)?;
+        let header = safetensors::read_header(file.reader.as_ref()).map_err(refused)?;
         for info in header.tensors {
             let name = info.name.clone();
             if stored.insert(name.clone(), Stored { file, info }).is_some() {
@@ -172,7 +172,11 @@ impl<'a> Builder<'a, '_> {
         let row_bytes = part.info.byte_length / rows.max(1);
         for (start, count) in order.runs(rows)? {
             let offset = part.info.offset + start * row_bytes;
-            self.space.add(Extent { source: Source::File(&part.file.reader), offset, length: count * row_bytes });
+            self.space.add(Extent {
+                source: Source::File(part.file.reader.as_ref()),
+                offset,
+                length: count * row_bytes,
+            });
         }
         Ok(())
     }

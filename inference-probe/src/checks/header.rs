@@ -19,7 +19,8 @@ pub(crate) fn check(files: &[ModelFile]) -> Result<Passed<Checkpoint<'_>>, Stop>
     Ok(Passed::new(checkpoint, detail, Vec::new()))
 }
 
-fn refused(error: &CheckpointError) -> Stop {
+/// How a probe ends on files that cannot be read as a model.
+pub(super) fn refused(error: &CheckpointError) -> Stop {
     if let CheckpointError::Gguf { file, error: GgufError::Io(error) } = error {
         return Stop::unreadable(file, error);
     }

@@ -13,7 +13,7 @@ const QUESTION: &str = "Name the planets of the solar system.";
 const BEGINNING: &str = "The planets of the solar system are";
 
 /// Texts that a tokenizer must give back as it got them.
-const PLAIN_TEXTS: &[&str] = &[
+pub(super) const PLAIN_TEXTS: &[&str] = &[
     "Hello, world!",
     "The quick brown fox jumps over the lazy dog.",
     "1234567890",
@@ -69,7 +69,7 @@ pub(crate) fn check(checkpoint: &Checkpoint<'_>, vocabulary: u64) -> Result<Pass
     Ok(Passed::new(Language { tokenizer, prompt, prompt_tokens }, detail, warnings))
 }
 
-fn refused(file: &str, error: &TokenizerError) -> Stop {
+pub(super) fn refused(file: &str, error: &TokenizerError) -> Stop {
     match error {
         TokenizerError::Unsupported(_) => Stop::unsupported(
             Finding::new(
@@ -84,7 +84,7 @@ fn refused(file: &str, error: &TokenizerError) -> Stop {
     }
 }
 
-fn broken(file: &str, detail: String) -> Finding {
+pub(super) fn broken(file: &str, detail: String) -> Finding {
     let remedy = "Convert the model again with a current converter, or obtain it again from its publisher.";
     Finding::new("TOKENIZER_BROKEN", Severity::High, detail, remedy).at(file)
 }

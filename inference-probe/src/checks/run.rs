@@ -16,7 +16,7 @@ use super::{Passed, Progress, Stop};
 use crate::checkpoint::Checkpoint;
 use crate::engine::decoder::{Decoder, EngineError};
 use crate::engine::generate::{self, Continuation, Prediction, RunError};
-use crate::engine::weights::Weights;
+use crate::engine::weights::{Adapter, Weights};
 use crate::protocol::{self, Measurements};
 
 /// The text that every model has to predict. Changing it makes perplexities incomparable with those of
@@ -59,6 +59,8 @@ pub(crate) struct Prepared<'a> {
     pub(crate) checkpoint: &'a Checkpoint<'a>,
     pub(crate) structure: &'a Structure,
     pub(crate) language: &'a Language,
+    /// What changes the model of the checkpoint.
+    pub(crate) adapter: Option<&'a Adapter<'a>>,
 }
 
 pub(crate) fn check(
@@ -68,16 +70,21 @@ pub(crate) fn check(
 ) -> Result<Passed<()>, Stop> {
     let (file, structure) = (model.checkpoint.name.as_str(), model.structure);
     let stop = |error: RunError| refused(file, error);
+    let text = calibration_tokens(file, structure, model.language)?;
+    let base = base_perplexity(model, &text).map_err(stop)?;
     let started = Instant::now();
-    let weights = Weights::new(model.checkpoint);
-    let context = structure.sizes.context_length.min(CONTEXT_TOKENS);
-    let decoder = Decoder::load(structure.architecture, &structure.sizes, &weights, context);
-    let decoder = decoder.map_err(|error| stop(error.into()))?;
+    let weights = model
+        .adapter
+        .map_or_else(|| Weights::new(model.checkpoint), |adapter| Weights::with(model.checkpoint, adapter));
+    let decoder = load(structure, &weights).map_err(stop)?;
     measured.load_milliseconds = Some(protocol::milliseconds(started.elapsed()));
     progress(1, STEPS);
-    let text = calibration_tokens(file, structure, model.language)?;
     let prediction = generate::predict(&decoder, &text).map_err(stop)?;
-    let findings = judge_prediction(&prediction, &model.checkpoint.header, structure);
+    let mut findings = judge_prediction(&prediction, &model.checkpoint.header, structure);
+    if let Some((adapter, base)) = model.adapter.zip(base) {
+        findings.extend(super::adapter::judge(prediction.perplexity, base));
+        measured.adapter = Some(super::adapter::measurement(adapter.deltas, base));
+    }
     measured.calibration = Some(calibration(text.len(), prediction));
     let mut warnings = stop_if_fatal(file, findings)?;
     progress(2, STEPS);
@@ -94,6 +101,20 @@ pub(crate) fn check(
     let read = if long.is_empty() { String::new() } else { format!(", {} tokens read", long.len()) };
     let detail = format!("{} tokens generated twice with the same result{read}", first.tokens.len());
     Ok(Passed::new((), detail, warnings))
+}
+
+fn load(structure: &Structure, weights: &Weights<'_>) -> Result<Decoder, RunError> {
+    let context = structure.sizes.context_length.min(CONTEXT_TOKENS);
+    Ok(Decoder::load(structure.architecture, &structure.sizes, weights, context)?)
+}
+
+/// How well the base of an adapter predicts the calibration text without it; none for other models.
+fn base_perplexity(model: Prepared<'_>, text: &[u32]) -> Result<Option<f64>, RunError> {
+    if model.adapter.is_none() {
+        return Ok(None);
+    }
+    let base = load(model.structure, &Weights::new(model.checkpoint))?;
+    generate::predict(&base, text).map(|prediction| Some(prediction.perplexity))
 }
 
 /// The calibration text again and again, up to three quarters of the context; empty where that
@@ -119,8 +140,15 @@ fn refused(file: &str, error: RunError) -> Stop {
         RunError::NotFinite(_) => {
             Stop::failed(vec![Finding::new("NON_FINITE_LOGITS", Severity::High, error.to_string(), REMEDY).at(file)])
         }
-        RunError::Engine(EngineError::Io(error)) => Stop::unreadable(file, &error),
-        RunError::Engine(error) => Stop::inconclusive(
+        RunError::Engine(error) => engine_refused(file, error),
+    }
+}
+
+/// How a probe ends when the engine cannot go on: the model may be sound.
+pub(super) fn engine_refused(file: &str, error: EngineError) -> Stop {
+    match error {
+        EngineError::Io(error) => Stop::unreadable(file, &error),
+        error => Stop::inconclusive(
             Finding::new("ENGINE_ERROR", Severity::Medium, error.to_string(), "Report the file to the maintainers.")
                 .at(file),
         ),

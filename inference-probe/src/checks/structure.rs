@@ -9,10 +9,11 @@ use super::{Passed, Stop};
 use crate::checkpoint::Checkpoint;
 use crate::engine::architecture::{Architecture, TensorSpecification};
 use crate::engine::hyperparameters::{HyperparameterError, Hyperparameters};
-use crate::engine::{conformance, estimate_memory, matrix};
+use crate::engine::{conformance, estimate, matrix};
 use crate::tokenizer;
 
-const REMEDY: &str = "Obtain the file again from its publisher, or convert the model again with a current converter.";
+pub(super) const REMEDY: &str =
+    "Obtain the file again from its publisher, or convert the model again with a current converter.";
 const ENGINE_REMEDY: &str = "No engine of this release runs it; the static checks of the inspection still apply.";
 /// More findings of one kind say nothing new.
 const MAX_FINDINGS: usize = 16;
@@ -30,15 +31,10 @@ pub(crate) fn check(checkpoint: &Checkpoint<'_>, memory_limit: u64) -> Result<Pa
     let architecture = find_architecture(header).map_err(|finding| Stop::unsupported(finding.at(file)))?;
     let sizes = Hyperparameters::read(architecture, header).map_err(|error| refused(file, &error))?;
     let specifications = architecture.tensors(&sizes, &|name| checkpoint.has(name));
-    let broken = tensor_findings(&specifications, checkpoint).chain(vocabulary_findings(header, &sizes));
-    let broken: Vec<Finding> = broken.take(MAX_FINDINGS).map(|finding| finding.at(file)).collect();
-    if !broken.is_empty() {
-        return Err(Stop::failed(broken));
-    }
-    refuse_uncomputable(&specifications, header).map_err(|finding| Stop::unsupported(finding.at(file)))?;
-    admit(header, memory_limit).map_err(|finding| Stop::inconclusive(finding.at(file)))?;
+    check_tensors(checkpoint, &specifications, vocabulary_findings(header, &sizes), memory_limit)?;
     let (conformance, unknown) = conformance::assess(architecture, &sizes, &|name| checkpoint.has(name));
-    let warnings = padding(header, &sizes).into_iter().chain(unverified(architecture, conformance, &unknown));
+    let warnings =
+        padding(header, sizes.vocabulary_size).into_iter().chain(unverified(architecture, conformance, &unknown));
     let warnings = warnings.map(|finding| finding.at(file)).collect();
     let detail = format!(
         "`{}` with {} blocks; all {} tensors are present in the right shape",
@@ -47,6 +43,24 @@ pub(crate) fn check(checkpoint: &Checkpoint<'_>, memory_limit: u64) -> Result<Pa
         header.tensors.len()
     );
     Ok(Passed::new(Structure { architecture, sizes, conformance }, detail, warnings))
+}
+
+/// Whether the tensors are those of `specifications`, computable, and fit into memory; `broken` are
+/// findings that fail the model as well.
+pub(super) fn check_tensors(
+    checkpoint: &Checkpoint<'_>,
+    specifications: &[TensorSpecification],
+    broken: impl Iterator<Item = Finding>,
+    memory_limit: u64,
+) -> Result<(), Stop> {
+    let (file, header) = (checkpoint.name.as_str(), &checkpoint.header);
+    let broken = tensor_findings(specifications, checkpoint).chain(broken);
+    let broken: Vec<Finding> = broken.take(MAX_FINDINGS).map(|finding| finding.at(file)).collect();
+    if !broken.is_empty() {
+        return Err(Stop::failed(broken));
+    }
+    refuse_uncomputable(specifications, header).map_err(|finding| Stop::unsupported(finding.at(file)))?;
+    admit(header, memory_limit).map_err(|finding| Stop::inconclusive(finding.at(file)))
 }
 
 fn unverified(architecture: &Architecture, conformance: Conformance, unknown: &[&str]) -> Option<Finding> {
@@ -127,10 +141,9 @@ fn vocabulary_findings(header: &Header, sizes: &Hyperparameters) -> impl Iterato
     findings.into_iter()
 }
 
-fn padding(header: &Header, sizes: &Hyperparameters) -> Option<Finding> {
+pub(super) fn padding(header: &Header, rows: u64) -> Option<Finding> {
     let entries = tokenizer::tokens(header).len() as u64;
-    (entries > 0 && entries < sizes.vocabulary_size).then(|| {
-        let rows = sizes.vocabulary_size;
+    (entries > 0 && entries < rows).then(|| {
         Finding::new(
             "VOCABULARY_PADDED",
             Severity::Info,
@@ -160,7 +173,7 @@ fn refuse_uncomputable(specifications: &[TensorSpecification], header: &Header) 
 }
 
 fn admit(header: &Header, limit: u64) -> Result<(), Finding> {
-    let needed = estimate_memory(header);
+    let needed = estimate(header);
     if needed <= limit {
         return Ok(());
     }

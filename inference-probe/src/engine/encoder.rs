@@ -8,7 +8,7 @@ use std::sync::Arc;
 use candle_core::{D, Tensor};
 use verifier::format::gguf::{Header, Value};
 
-use super::architecture::{Activation, RotaryPairs};
+use super::architecture::{Activation, RotaryPairs, TensorSpecification};
 use super::decoder::EngineError;
 use super::matrix::Matrix;
 use super::operations::{Attend, Normalize, activate, activate_gated, slopes};
@@ -119,16 +119,17 @@ impl Sizes {
     }
 
     /// The tensors that the family needs, and those that it may have.
-    pub(crate) fn tensors(&self, family: &Family, has: &dyn Fn(&str) -> bool) -> Vec<(String, Vec<u64>, bool)> {
+    pub(crate) fn tensors(&self, family: &Family, has: &dyn Fn(&str) -> bool) -> Vec<TensorSpecification> {
         let (width, hidden) = (self.width, self.hidden);
+        let tensor = |name: String, dimensions: Vec<u64>, required| TensorSpecification { name, dimensions, required };
         let mut all = vec![
-            ("token_embd.weight".to_owned(), vec![width, self.vocabulary], true),
-            ("token_types.weight".to_owned(), vec![width, 2], false),
-            ("token_embd_norm.weight".to_owned(), vec![width], true),
-            ("token_embd_norm.bias".to_owned(), vec![width], true),
+            tensor("token_embd.weight".to_owned(), vec![width, self.vocabulary], true),
+            tensor("token_types.weight".to_owned(), vec![width, 2], false),
+            tensor("token_embd_norm.weight".to_owned(), vec![width], true),
+            tensor("token_embd_norm.bias".to_owned(), vec![width], true),
         ];
         if family.positions == Positions::Learned {
-            all.push(("position_embd.weight".to_owned(), vec![width, self.context], true));
+            all.push(tensor("position_embd.weight".to_owned(), vec![width, self.context], true));
         }
         for block in 0..self.blocks {
             let name = |part: &str| format!("blk.{block}.{part}");
@@ -139,22 +140,22 @@ impl Sizes {
                 &[("attn_q", width), ("attn_k", width), ("attn_v", width)]
             };
             for (part, outputs) in projections.iter().copied().chain([("attn_output", width)]) {
-                all.push((name(&format!("{part}.weight")), vec![width, outputs], true));
-                all.push((name(&format!("{part}.bias")), vec![outputs], false));
+                all.push(tensor(name(&format!("{part}.weight")), vec![width, outputs], true));
+                all.push(tensor(name(&format!("{part}.bias")), vec![outputs], false));
             }
             for norm in ["attn_output_norm", "layer_output_norm"] {
-                all.push((name(&format!("{norm}.weight")), vec![width], true));
-                all.push((name(&format!("{norm}.bias")), vec![width], true));
+                all.push(tensor(name(&format!("{norm}.weight")), vec![width], true));
+                all.push(tensor(name(&format!("{norm}.bias")), vec![width], true));
             }
             let separate = family.gated && has(&name("ffn_gate.weight"));
             let up = if family.gated && !separate { 2 * hidden } else { hidden };
             if separate {
-                all.push((name("ffn_gate.weight"), vec![width, hidden], true));
+                all.push(tensor(name("ffn_gate.weight"), vec![width, hidden], true));
             }
-            all.push((name("ffn_up.weight"), vec![width, up], true));
-            all.push((name("ffn_up.bias"), vec![up], false));
-            all.push((name("ffn_down.weight"), vec![hidden, width], true));
-            all.push((name("ffn_down.bias"), vec![width], false));
+            all.push(tensor(name("ffn_up.weight"), vec![width, up], true));
+            all.push(tensor(name("ffn_up.bias"), vec![up], false));
+            all.push(tensor(name("ffn_down.weight"), vec![hidden, width], true));
+            all.push(tensor(name("ffn_down.bias"), vec![width], false));
         }
         all
     }
@@ -352,7 +353,7 @@ mod tests {
         let sizes = Sizes::read(family, &checkpoint.header).unwrap();
         let known = sizes.tensors(family, &|name| checkpoint.has(name));
         for tensor in &checkpoint.header.tensors {
-            assert!(known.iter().any(|(known, ..)| *known == tensor.name), "{name} has {}", tensor.name);
+            assert!(known.iter().any(|known| known.name == tensor.name), "{name} has {}", tensor.name);
         }
         let embedding = Encoder::load(family, &sizes, &checkpoint).unwrap().embed(&golden.tokens).unwrap();
         assert_eq!(embedding.len(), golden.embedding.len());

@@ -52,12 +52,12 @@ pub(crate) fn threads(parameters: u64, limit: u32) -> u32 {
 
 /// Upper estimate of the resident memory, in bytes, that probing a model needs.
 ///
-/// A worker that admits probes by memory asks this before it starts a child. Weights take what
-/// they take in the file: they are multiplied where they lie.
-pub fn estimate_memory(header: &Header) -> u64 {
+/// Weights take what they take in the file: they are multiplied where they lie.
+pub(crate) fn estimate(header: &Header) -> u64 {
     let weights = header.tensors.iter().map(|tensor| tensor.byte_length).fold(0, u64::saturating_add);
     let vocabulary = header.get("tokenizer.ggml.tokens").and_then(|tokens| Some(tokens.as_array()?.len() as u64));
-    let tables = vocabulary.unwrap_or(0).saturating_mul(BYTES_PER_TOKEN_ENTRY);
+    let embedding = header.tensor("token_embd.weight").and_then(|tensor| tensor.dimensions.get(1).copied());
+    let tables = vocabulary.or(embedding).unwrap_or(0).saturating_mul(BYTES_PER_TOKEN_ENTRY);
     BASE_BYTES.saturating_add(weights).saturating_add(tables)
 }
 

@@ -15,7 +15,7 @@ use crate::checks::ModelFile;
 pub(crate) fn file(name: &str, bytes: &[u8]) -> ModelFile {
     let mut file = tempfile::tempfile().unwrap();
     file.write_all(bytes).unwrap();
-    ModelFile { name: name.to_owned(), reader: FileReader::from_file(file).unwrap() }
+    ModelFile { name: name.to_owned(), reader: Box::new(FileReader::from_file(file).unwrap()) }
 }
 
 /// A model ready to run.

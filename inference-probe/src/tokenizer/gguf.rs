@@ -173,7 +173,7 @@ fn splitter(header: &Header) -> &str {
 fn check_kind(header: &Header) -> Result<(), TokenizerError> {
     let splitter = splitter(header);
     match model(header) {
-        Some("llama") => Ok(()),
+        Some("llama" | "bert") => Ok(()),
         Some("gpt2") if KNOWN_SPLITTERS.contains(&splitter) => Ok(()),
         Some("gpt2") => Err(TokenizerError::Unsupported(format!("`gpt2` with the splitter `{splitter}`"))),
         Some(other) => Err(TokenizerError::Unsupported(format!("`{other}`"))),
