@@ -119,6 +119,27 @@ def tokenizer_golden(kind, name, made_by):
     }
 
 
+def byte_pairs_golden(made_by):
+    """Which manners of splitting texts there are, each with the ids of all texts and of an empty document."""
+    splittings = []
+    for name in run([WRITER, "--byte-pairs", WORK]).split():
+        model = WORK / f"byte-pairs-{name}.gguf"
+        digest = hashlib.sha256(model.read_bytes()).hexdigest()
+        found = token_ids(model)
+        splittings.append({
+            "name": name,
+            "model_sha256": digest,
+            "empty_document": found[TEXTS.index("")]["document"],
+            "plain": [ids["plain"] for ids in found],
+        })
+    return {
+        "engine": made_by,
+        "command": "reference tokenize byte-pairs-NAME.gguf",
+        "texts": TEXTS,
+        "splittings": splittings,
+    }
+
+
 def calibration_text():
     """The text that the probe lets every model predict."""
     pattern = re.compile(r'CALIBRATION_TEXT: &str = "((?:[^"\\]|\\.)*)"', re.DOTALL)
@@ -157,8 +178,13 @@ def smollm2_golden(made_by):
 
 
 def written(golden):
-    """One key a line, so that a difference between two versions can be read."""
-    lines = [f"  {json.dumps(key)}: {json.dumps(value)}" for key, value in golden.items()]
+    """One key or element a line, so that a difference between two versions can be read."""
+    def entry(value):
+        if isinstance(value, list) and value and isinstance(value[0], dict):
+            return "[\n    " + ",\n    ".join(json.dumps(element) for element in value) + "\n  ]"
+        return json.dumps(value)
+
+    lines = [f"  {json.dumps(key)}: {entry(value)}" for key, value in golden.items()]
     return "{\n" + ",\n".join(lines) + "\n}\n"
 
 
@@ -209,6 +235,7 @@ def main():
     cases = save_cases(made_by)
     for kind, name in VOCABULARIES.items():
         save(GOLDENS / "tokenizers" / f"{kind}.json", tokenizer_golden(kind, name, made_by))
+    save(GOLDENS / "tokenizers" / "byte-pairs.json", byte_pairs_golden(made_by))
     if SMOLLM2.exists():
         save(GOLDENS / "smollm2.json", smollm2_golden(made_by))
     else:

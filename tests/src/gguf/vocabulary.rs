@@ -37,7 +37,106 @@ pub(super) fn byte_level(token_count: usize) -> Vec<(Vec<u8>, Value)> {
     ]
 }
 
-/// The same vocabulary as a `tokenizer.json`.
+/// What a vocabulary of byte pairs merges, best first, in GPT-2's stand-ins (`Ġ` is a space, `Ċ` a line feed, `č` a
+/// carriage return). Many join what one way of splitting text into words keeps apart and another does not.
+const MERGES: [&str; 72] = [
+    "1 2",
+    "12 3",
+    "3 4",
+    "34 5",
+    "5 6",
+    "6 7",
+    "67 8",
+    "8 9",
+    "0 0",
+    "00 0",
+    "2 0",
+    "20 2",
+    "Ġ Ġ",
+    "ĠĠ ĠĠ",
+    "Ġ t",
+    "Ġ a",
+    "Ġa n",
+    "Ġan d",
+    "h e",
+    "Ġt he",
+    "he l",
+    "l o",
+    "hel lo",
+    "Ġ w",
+    "a t",
+    "Ġw at",
+    "e r",
+    "Ġwat er",
+    "r e",
+    "i n",
+    "Ġ 1",
+    "Ġ 2",
+    "Ġ !",
+    "! !",
+    "Ċ Ċ",
+    "ĊĊ Ċ",
+    "Ġ Ċ",
+    "č Ċ",
+    "ĉ a",
+    "' t",
+    "' s",
+    "' l",
+    "'l l",
+    "' T",
+    "n 't",
+    "' R",
+    "'R E",
+    "E '",
+    "Ġ (",
+    "( a",
+    ") :",
+    "* *",
+    ". 1",
+    "1 .",
+    ", Ġ",
+    "o ,",
+    "s 1",
+    "e _",
+    "_ c",
+    "l C",
+    "e l",
+    "C a",
+    "Ã ©",
+    "Ì ģ",
+    "Ð ¸",
+    "Ø §",
+    "æ °",
+    "æ° ´",
+    "ã ģ",
+    "ì ķ",
+    "ð Ł",
+    "Ġ ðŁ",
+];
+
+/// The metadata of a vocabulary of byte pairs whose texts are split in the manner called `splitting`.
+pub(super) fn byte_pairs(splitting: &str) -> Vec<(Vec<u8>, Value)> {
+    let merged = MERGES.iter().map(|merge| merge.replace(' ', ""));
+    let plain = (0..256).map(token).chain(merged);
+    let tokens: Vec<(String, i32)> = plain.map(|text| (text, NORMAL)).collect();
+    let control = CONTROL_TOKENS.iter().map(|text| (text.to_string(), CONTROL));
+    let tokens: Vec<(String, i32)> = tokens.into_iter().chain(control).collect();
+    let end = u32::try_from(tokens.len() - CONTROL_TOKENS.len()).unwrap_or(0);
+    vec![
+        pair("tokenizer.ggml.model", Value::string("gpt2")),
+        pair("tokenizer.ggml.pre", Value::string(splitting)),
+        pair("tokenizer.ggml.tokens", Value::strings(tokens.iter().map(|token| token.0.as_str()))),
+        pair("tokenizer.ggml.token_type", Value::Array(tokens.iter().map(|token| Value::I32(token.1)).collect())),
+        pair("tokenizer.ggml.merges", Value::strings(MERGES)),
+        pair("tokenizer.ggml.bos_token_id", Value::U32(end)),
+        pair("tokenizer.ggml.eos_token_id", Value::U32(end)),
+    ]
+}
+
+/// Tokens of [`byte_pairs`].
+pub(super) const BYTE_PAIRS_SIZE: usize = VOCABULARY_SIZE + MERGES.len();
+
+/// The byte-level vocabulary as a `tokenizer.json`.
 pub(super) fn byte_level_tokenizer() -> String {
     let entry = |id: usize| format!("{}:{id}", quote(&token(id)));
     let vocabulary: Vec<String> = (0..VOCABULARY_SIZE).map(entry).collect();

@@ -1,8 +1,8 @@
 //! Families of one dense layout: attention, then a feed-forward layer, each after a norm.
 
 use super::model::{
-    GROUPED, LONG_HEADS, Model, Part, Sizes, UNGROUPED, attention, attention_biases, bias, fused_attention, fused_gate,
-    gains, gated, head_gains, rotary_factors, shorten_mantissas, whole_gains,
+    GROUPED, LONG_HEADS, Model, Part, Sizes, UNGROUPED, Vocabulary, attention, attention_biases, bias, fused_attention,
+    fused_gate, gains, gated, head_gains, rotary_factors, shorten_mantissas, whole_gains,
 };
 use super::{Case, adapters, case};
 
@@ -162,4 +162,10 @@ fn mistral3() -> Model {
 pub(super) fn smollm3() -> Model {
     let sizes = Sizes { blocks: 5, ..GROUPED };
     rms("smollm3", sizes, attention(&sizes))
+}
+
+/// The smallest model, for its vocabulary.
+pub(super) fn byte_pairs(splitting: &'static str) -> Model {
+    let sizes = Sizes { width: 32, heads: 2, key_value_heads: 2, hidden: 32, blocks: 1, ..GROUPED };
+    llama(sizes).vocabulary(Vocabulary::BytePairs(splitting))
 }

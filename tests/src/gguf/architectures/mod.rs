@@ -55,6 +55,46 @@ pub fn encoders() -> Vec<Case> {
     encoders::CASES.to_vec()
 }
 
+/// The manners of splitting texts into words (`tokenizer.ggml.pre`) whose ids a golden holds.
+pub const SPLITTINGS: &[&str] = &[
+    "default",
+    "gpt-2",
+    "llama-bpe",
+    "qwen2",
+    "qwen35",
+    "smollm",
+    "tekken",
+    "gpt-4o",
+    "llama4",
+    "dbrx",
+    "deepseek-llm",
+    "deepseek-coder",
+    "deepseek-v3",
+    "deepseek-r1-qwen",
+    "falcon",
+    "falcon3",
+    "starcoder",
+    "refact",
+    "command-r",
+    "stablelm2",
+    "olmo",
+    "phi-2",
+    "mpt",
+    "bloom",
+    "exaone",
+    "exaone4",
+    "chatglm-bpe",
+    "glm4",
+    "smaug-bpe",
+    "seed-coder",
+    "kimi-k2",
+];
+
+/// A model whose vocabulary merges byte pairs and splits texts in one of [`SPLITTINGS`].
+pub fn byte_pairs(splitting: &'static str) -> Vec<u8> {
+    dense::byte_pairs(splitting).build()
+}
+
 /// A model of 250 MB with 262,144 tokens, most of it embedding, for measuring memory.
 pub fn large_vocabulary() -> Vec<u8> {
     gemma::large_vocabulary()

@@ -3,7 +3,7 @@
 //! Weights are scaled so that every feature shows in the logits: attention prefers some
 //! tokens, gains differ from 1, and biases are as large as what they are added to.
 
-use super::super::vocabulary::{self, SENTENCE_PIECE_SIZE, VOCABULARY_SIZE, WORD_PIECE_SIZE};
+use super::super::vocabulary::{self, BYTE_PAIRS_SIZE, SENTENCE_PIECE_SIZE, VOCABULARY_SIZE, WORD_PIECE_SIZE};
 use super::super::{Builder, Tensor, TensorType, Value, pair, u32_value};
 use crate::random::Random;
 
@@ -125,6 +125,8 @@ impl Part {
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Vocabulary {
     ByteLevel,
+    /// Byte pairs, with the name of the manner in which texts are split.
+    BytePairs(&'static str),
     SentencePiece,
     WordPiece,
     /// Sentence pieces, as many as the largest of real models have.
@@ -135,6 +137,7 @@ impl Vocabulary {
     const fn size(self) -> usize {
         match self {
             Self::ByteLevel => VOCABULARY_SIZE,
+            Self::BytePairs(_) => BYTE_PAIRS_SIZE,
             Self::SentencePiece => SENTENCE_PIECE_SIZE,
             Self::WordPiece => WORD_PIECE_SIZE,
             Self::Large => 1 << 18,
@@ -144,6 +147,7 @@ impl Vocabulary {
     fn metadata(self) -> Vec<(Vec<u8>, Value)> {
         match self {
             Self::ByteLevel => vocabulary::byte_level(self.size()),
+            Self::BytePairs(splitting) => vocabulary::byte_pairs(splitting),
             Self::WordPiece => vocabulary::word_piece(),
             Self::SentencePiece | Self::Large => vocabulary::sentence_piece(self.size()),
         }
