@@ -2,6 +2,7 @@
 
 mod gguf;
 mod json;
+mod word_piece;
 
 use verifier::format::gguf::Value;
 
@@ -9,6 +10,7 @@ use crate::checkpoint::Checkpoint;
 use gguf::GgufTokenizer;
 pub(crate) use gguf::{special_id, tokens};
 use json::JsonTokenizer;
+use word_piece::WordPieceTokenizer;
 
 /// Why there is no tokenizer.
 #[derive(Debug, thiserror::Error)]
@@ -29,6 +31,7 @@ pub(crate) struct Tokenizer(Kind);
 enum Kind {
     Gguf(Box<GgufTokenizer>),
     Json(Box<JsonTokenizer>),
+    WordPiece(Box<WordPieceTokenizer>),
 }
 
 /// Asks whichever tokenizer there is.
@@ -37,17 +40,24 @@ macro_rules! ask {
         match &$tokenizer.0 {
             Kind::Gguf(tokenizer) => tokenizer.$question($($argument),*),
             Kind::Json(tokenizer) => tokenizer.$question($($argument),*),
+            Kind::WordPiece(tokenizer) => tokenizer.$question($($argument),*),
         }
     };
 }
 
 impl Tokenizer {
     pub(crate) fn open(checkpoint: &Checkpoint<'_>) -> Result<Self, TokenizerError> {
-        if checkpoint.header.get("tokenizer.ggml.model").is_some() || checkpoint.is_gguf() {
-            Ok(Self(Kind::Gguf(Box::new(GgufTokenizer::from_header(&checkpoint.header)?))))
+        let model = checkpoint.header.get("tokenizer.ggml.model").and_then(Value::as_str);
+        Ok(Self(if model == Some("bert") {
+            Kind::WordPiece(Box::new(WordPieceTokenizer::from_header(&checkpoint.header)?))
+        } else if model.is_some() || checkpoint.is_gguf() {
+            Kind::Gguf(Box::new(GgufTokenizer::from_header(&checkpoint.header)?))
         } else {
-            Ok(Self(Kind::Json(Box::new(JsonTokenizer::open(checkpoint)?))))
-        }
+            match JsonTokenizer::open(checkpoint)? {
+                Some(tokenizer) => Kind::Json(Box::new(tokenizer)),
+                None => Kind::WordPiece(Box::new(json::word_piece(checkpoint)?)),
+            }
+        }))
     }
 
     /// The chat template that comes with the tokenizer.
@@ -55,6 +65,15 @@ impl Tokenizer {
         match &self.0 {
             Kind::Gguf(_) => checkpoint.header.get("tokenizer.chat_template").and_then(Value::as_str),
             Kind::Json(tokenizer) => tokenizer.template(),
+            Kind::WordPiece(_) => None,
+        }
+    }
+
+    /// What no golden of llama.cpp covers of the tokenizer, in words.
+    pub(crate) fn unverified(&self) -> Option<String> {
+        match &self.0 {
+            Kind::Gguf(tokenizer) => tokenizer.unverified(),
+            Kind::Json(_) | Kind::WordPiece(_) => None,
         }
     }
 
@@ -70,12 +89,20 @@ impl Tokenizer {
 
     /// The text of the token that begins a text, for chat templates.
     pub(crate) fn begin_text(&self) -> Option<&str> {
-        ask!(self, begin_text)
+        match &self.0 {
+            Kind::Gguf(tokenizer) => tokenizer.begin_text(),
+            Kind::Json(tokenizer) => tokenizer.begin_text(),
+            Kind::WordPiece(_) => None,
+        }
     }
 
     /// The text of the token that ends a text, for chat templates.
     pub(crate) fn end_text(&self) -> Option<&str> {
-        ask!(self, end_text)
+        match &self.0 {
+            Kind::Gguf(tokenizer) => tokenizer.end_text(),
+            Kind::Json(tokenizer) => tokenizer.end_text(),
+            Kind::WordPiece(_) => None,
+        }
     }
 
     /// Plain text, without special tokens.

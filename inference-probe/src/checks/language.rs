@@ -52,7 +52,8 @@ pub(crate) fn check(checkpoint: &Checkpoint<'_>, vocabulary: u64) -> Result<Pass
     let tokenizer = Tokenizer::open(checkpoint).map_err(|error| refused(file, &error))?;
     let mut warnings = round_trips(file, &tokenizer)?;
     check_size(checkpoint, vocabulary, &tokenizer)?;
-    warnings.extend(endless(&tokenizer).map(|finding| finding.at(file)));
+    let findings = endless(&tokenizer).into_iter().chain(unverified(&tokenizer));
+    warnings.extend(findings.map(|finding| finding.at(file)));
     let (prompt, findings) = prompt(checkpoint, &tokenizer);
     warnings.extend(findings.into_iter().map(|finding| finding.at(file)));
     let template = if prompt.is_some() { "with" } else { "without" };
@@ -103,6 +104,17 @@ fn check_size(checkpoint: &Checkpoint<'_>, vocabulary: u64, tokenizer: &Tokenize
         return Err(Stop::failed(vec![finding.at(file)]));
     }
     Ok(())
+}
+
+fn unverified(tokenizer: &Tokenizer) -> Option<Finding> {
+    tokenizer.unverified().map(|how| {
+        Finding::new(
+            "TOKENIZER_UNVERIFIED",
+            Severity::Low,
+            format!("no golden of llama.cpp covers a tokenizer that {how}"),
+            "Compare the tokens of a few texts with those of the publisher's own tokenizer.",
+        )
+    })
 }
 
 fn endless(tokenizer: &Tokenizer) -> Option<Finding> {

@@ -3,6 +3,7 @@
 use serde_json::{Map, Value};
 use tokenizers::Tokenizer as Inner;
 
+use super::word_piece::WordPieceTokenizer;
 use super::{END_OF_TURN_TEXTS, TokenizerError};
 use crate::checkpoint::Checkpoint;
 
@@ -18,9 +19,10 @@ pub(super) struct JsonTokenizer {
 }
 
 impl JsonTokenizer {
-    pub(super) fn open(checkpoint: &Checkpoint<'_>) -> Result<Self, TokenizerError> {
+    /// None where there is no `tokenizer.json`.
+    pub(super) fn open(checkpoint: &Checkpoint<'_>) -> Result<Option<Self>, TokenizerError> {
         let bytes = checkpoint.document("tokenizer.json", MAX_TOKENIZER_BYTES).map_err(TokenizerError::Broken)?;
-        let bytes = bytes.ok_or_else(|| TokenizerError::Unsupported("without a `tokenizer.json`".to_owned()))?;
+        let Some(bytes) = bytes else { return Ok(None) };
         let mut inner = Inner::from_bytes(&bytes).map_err(broken)?;
         inner.with_truncation(None).map_err(broken)?;
         inner.with_padding(None);
@@ -34,7 +36,7 @@ impl JsonTokenizer {
         ends.sort_unstable();
         ends.dedup();
         let template = template(checkpoint, &configuration)?;
-        Ok(Self { inner, begin, end, ends, template })
+        Ok(Some(Self { inner, begin, end, ends, template }))
     }
 
     /// One more than the highest id.
@@ -85,6 +87,14 @@ impl JsonTokenizer {
 #[expect(clippy::needless_pass_by_value, reason = "the shape that map_err wants")]
 fn broken(error: tokenizers::Error) -> TokenizerError {
     TokenizerError::Broken(error.to_string())
+}
+
+/// The tokenizer of a folder that has the vocabulary of BERT alone.
+pub(super) fn word_piece(checkpoint: &Checkpoint<'_>) -> Result<WordPieceTokenizer, TokenizerError> {
+    let configuration = document(checkpoint, "tokenizer_config.json")?;
+    let lowercase = configuration.get("do_lower_case").and_then(Value::as_bool).unwrap_or(true);
+    let found = WordPieceTokenizer::open(checkpoint, lowercase)?;
+    found.ok_or_else(|| TokenizerError::Unsupported("without a `tokenizer.json`".to_owned()))
 }
 
 /// A JSON object beside the model; an empty one where there is none.
