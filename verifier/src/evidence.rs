@@ -4,6 +4,8 @@
 //! these types are the product's memory: fields are only ever added, and each document
 //! carries `schema_version`.
 
+pub mod drift;
+mod loading;
 mod provenance;
 mod weights;
 
