@@ -47,17 +47,17 @@ pub fn is_comparable(new: &Calibration, old: &Calibration) -> bool {
 /// What is beyond the tolerances, in words.
 fn moved(new: &Calibration, old: &Calibration) -> Vec<String> {
     let mut moved = Vec::new();
-    let ratio = new.perplexity / old.perplexity;
+    let shift = (new.perplexity / old.perplexity - 1.0).abs();
     // A number that is none is beyond every tolerance.
-    if !((ratio - 1.0).abs() <= PERPLEXITY_TOLERANCE) {
+    if shift.is_nan() || shift > PERPLEXITY_TOLERANCE {
         moved.push(format!("the perplexity is {:.3} and was {:.3}", new.perplexity, old.perplexity));
     }
     let top = largest(top_differences(&new.top_logits, &old.top_logits));
-    if !(top <= LOGIT_TOLERANCE) {
+    if top > LOGIT_TOLERANCE {
         moved.push(format!("a logit of the five most likely tokens moved by {top:.2}"));
     }
     let sampled = largest(sample_differences(new, old));
-    if !(sampled <= LOGIT_TOLERANCE) {
+    if sampled > LOGIT_TOLERANCE {
         moved.push(format!("a logit of the sample moved by {sampled:.2}"));
     }
     moved
@@ -185,7 +185,7 @@ mod tests {
         assert!(drifts(&changed_by(|found| found.top_logits[0].1 = 9.5)).contains("moved by 0.50"));
         let sampled = |value: f32| {
             changed_by(|found| {
-                found.fingerprint = Some(Fingerprint { digest: "b".repeat(64), sample: vec![1.0, value, 3.0] })
+                found.fingerprint = Some(Fingerprint { digest: "b".repeat(64), sample: vec![1.0, value, 3.0] });
             })
         };
         assert!(drifts(&sampled(-1.5)).contains("a logit of the sample"));
