@@ -8,6 +8,7 @@
 
 mod keys;
 mod layers;
+mod machine;
 mod show;
 mod values;
 
@@ -19,7 +20,7 @@ use serde::Deserialize;
 pub use keys::{KEYS, Key};
 pub use layers::ConfigArguments;
 pub use show::{Origin, OriginKind, Setting, render_text};
-pub use values::{LogFormat, NamedFile, Network, S3Storage, Secret, Storage};
+pub use values::{LogFormat, NamedFile, Network, S3Storage, Secret, Storage, WorkerJobs};
 
 /// The validated configuration of one process. What each value means stands in [`KEYS`].
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -80,6 +81,7 @@ pub struct Xet {
 #[serde(deny_unknown_fields)]
 pub struct Worker {
     pub enabled: bool,
+    pub jobs: WorkerJobs,
     pub concurrency: usize,
     pub poll_milliseconds: u64,
     pub lease_seconds: u64,
@@ -91,6 +93,9 @@ pub struct Probe {
     pub memory_limit_bytes: u64,
     pub wall_limit_seconds: u64,
     pub threads: u32,
+    pub total_memory_bytes: u64,
+    pub namespace_concurrency: u32,
+    pub reprobe_on_upgrade: bool,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]

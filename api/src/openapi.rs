@@ -12,7 +12,8 @@ use crate::server::access::Permission;
 use crate::server::{operations, problem, routes};
 use crate::v1::syntax::Namespaces;
 use crate::v1::{
-    aibom, audit, files, governance, identity, license, models, refs, reports, revisions, trust, uploads, weights,
+    aibom, audit, files, governance, identity, license, models, probes, refs, reports, revisions, trust, uploads,
+    weights,
 };
 
 #[derive(OpenApi)]
@@ -49,6 +50,8 @@ use crate::v1::{
         revisions::show,
         weights::tensors,
         weights::show,
+        probes::list,
+        probes::request,
         revisions::attach_signature,
         aibom::show,
         files::download,

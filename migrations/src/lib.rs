@@ -24,6 +24,7 @@ impl MigratorTrait for Migrator {
             Box::new(Step { name: "m0007_log", up: include_str!("m0007_log.sql") }),
             Box::new(Step { name: "m0008_provenance", up: include_str!("m0008_provenance.sql") }),
             Box::new(Step { name: "m0009_weights", up: include_str!("m0009_weights.sql") }),
+            Box::new(Step { name: "m0010_probe", up: include_str!("m0010_probe.sql") }),
         ]
     }
 }

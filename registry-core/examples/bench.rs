@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use futures::stream;
 use registry_core::{
-    Caller, CatalogQuery, Commit, Expected, FileSpec, InstanceKeys, JobOutcome, KeyDocuments, ModelKind, Opening,
-    PageRequest, Question, Registry, Settings, Sha256Digest, Storage, Visibility,
+    Caller, CatalogQuery, Claim, Commit, Expected, FileSpec, InstanceKeys, JobOutcome, KeyDocuments, ModelKind,
+    Opening, PageRequest, Question, Registry, Settings, Sha256Digest, Storage, Visibility,
 };
 use sea_orm::{ConnectionTrait, DatabaseConnection};
 use verifier::evidence::{ProbeReport, ProbeVerdict};
@@ -65,7 +65,7 @@ async fn decisions(database: &str, registry: &Registry, admin: &Caller) {
     let commit =
         Commit { branch: "main".into(), expected: Expected::Absent, message: String::new(), files: vec![file] };
     let revision = registry.commit(admin, &model, commit).await.unwrap().revision;
-    while let Some(lease) = registry.claim_job().await.unwrap() {
+    while let Some(lease) = registry.claim_job(Claim::default()).await.unwrap() {
         if let JobOutcome::Probe(task) = registry.run_job(&lease).await.unwrap() {
             registry.finish_probe(&lease, &task, passed()).await.unwrap();
         }

@@ -14,7 +14,8 @@ use verifier::evidence::{Stage, Status, WeightsAssessment};
 use verifier::license::propagation::Assessment;
 use verifier::license::record::Conclusion;
 use verifier::policy::{
-    EvidenceDocuments, EvidenceState, Outcome, Policy, PolicyInput, PolicyModel, Reason, Suggestion, Use, Waived,
+    EnvironmentData, EvidenceDocuments, EvidenceState, Outcome, Policy, PolicyInput, PolicyModel, Reason, Suggestion,
+    Use, Waived,
 };
 use verifier::provenance::trust::{self, TrustAssessment};
 
@@ -272,8 +273,7 @@ impl Registry {
         complete: Use,
     ) -> Result<Decision> {
         let now = now_ms();
-        let max_age = self.gate.policy.environment(environment).ok().and_then(|data| data.evidence_max_age_days);
-        let max_age_ms = max_age.map(|days| i64::from(days) * DAY_MS);
+        let ends = EvidenceEnds::of(self.gate.policy.environment(environment).ok(), &known.stages);
         let judged = self.judge_use(txn, model, &known.basis, environment, &complete.intended(), now).await?;
         let policy = &self.settings.trust.policy;
         let trusted = known.trust.as_ref().map(|basis| basis.assess(policy, model, revision, environment, now));
@@ -291,7 +291,7 @@ impl Registry {
             content_digest: revision.content_digest.to_string(),
             environment: environment.to_owned(),
             r#use: complete,
-            evidence: documents(model, &known.stages, max_age_ms, now)?,
+            evidence: documents(model, &known.stages, &ends, now)?,
             license_conclusion: judged.standing.conclusion,
             license_assessment: Some(judged.assessment),
             trust_assessment: trusted,
@@ -307,10 +307,9 @@ impl Registry {
         }
         let outcome = self.gate.policy.evaluate(&input, &rfc3339(now));
         let outcome = outcome.map_err(|error| Error::CannotDecide(model.name.to_string(), error.to_string()))?;
-        let stale_at = max_age_ms.and_then(|age| oldest(&known.stages).map(|oldest| oldest + age));
         let trusted_until = input.trust_assessment.as_ref().and_then(valid_until_ms);
-        let ends = [stale_at, judged.valid_until, trusted_until];
-        let valid_until = ends.into_iter().flatten().filter(|end| *end > now).min();
+        let others = [judged.valid_until, trusted_until];
+        let valid_until = ends.all().chain(others.into_iter().flatten()).filter(|end| *end > now).min();
         self.store(txn, model, revision, &known.stages, &input, input_digest, outcome, now, valid_until).await
     }
 
@@ -472,7 +471,28 @@ async fn set_live(txn: &DatabaseTransaction, model: &ModelInfo, input: &PolicyIn
     Ok(())
 }
 
-fn documents(model: &ModelInfo, stages: &[StageView], max_age_ms: Option<i64>, now: i64) -> Result<EvidenceDocuments> {
+/// From when on evidence is stale in an environment.
+struct EvidenceEnds(Vec<(Stage, i64)>);
+
+impl EvidenceEnds {
+    fn of(environment: Option<&EnvironmentData>, stages: &[StageView]) -> Self {
+        let end = |view: &StageView| {
+            let days = environment?.max_age_days(view.stage)?;
+            Some((view.stage, view.recorded_at? + i64::from(days) * DAY_MS))
+        };
+        Self(stages.iter().filter_map(end).collect())
+    }
+
+    fn is_stale(&self, stage: Stage, now: i64) -> bool {
+        self.0.iter().any(|(of, end)| *of == stage && *end <= now)
+    }
+
+    fn all(&self) -> impl Iterator<Item = i64> {
+        self.0.iter().map(|(_, end)| *end)
+    }
+}
+
+fn documents(model: &ModelInfo, stages: &[StageView], ends: &EvidenceEnds, now: i64) -> Result<EvidenceDocuments> {
     let state = |stage: Stage| -> Result<EvidenceState> {
         let view = stages.iter().find(|view| view.stage == stage);
         if model.kind == ModelKind::Reference && stage == Stage::Probe {
@@ -480,8 +500,7 @@ fn documents(model: &ModelInfo, stages: &[StageView], max_age_ms: Option<i64>, n
         }
         let Some(view) = view else { return Ok(EvidenceState::without_document(Status::Missing)) };
         let Some(evidence) = &view.evidence else { return Ok(EvidenceState::without_document(view.status)) };
-        let old = max_age_ms.zip(view.recorded_at).is_some_and(|(age, recorded)| recorded + age <= now);
-        let status = if old { Status::Stale } else { view.status };
+        let status = if ends.is_stale(stage, now) { Status::Stale } else { view.status };
         Ok(EvidenceState { status, document: serde_json::to_value(evidence)? })
     };
     Ok(EvidenceDocuments {
@@ -519,10 +538,6 @@ fn trust_of_event(assessment: &TrustAssessment) -> serde_json::Value {
         told["requirements"] = requirements.into();
     }
     told
-}
-
-fn oldest(stages: &[StageView]) -> Option<i64> {
-    stages.iter().filter_map(|view| view.recorded_at).min()
 }
 
 fn pending_reason() -> Reason {

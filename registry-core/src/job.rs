@@ -6,15 +6,18 @@
 //! lease is still the worker's own. One claim serves PostgreSQL (`SKIP LOCKED`) and SQLite
 //! (immediate transactions).
 
-use sea_orm::sea_query::LockBehavior;
-use sea_orm::sea_query::LockType;
+mod claim;
+
 use sea_orm::{
-    ActiveModelTrait, ColumnTrait, Condition, ConnectionTrait, DatabaseTransaction, EntityTrait, QueryFilter,
-    QueryOrder, QuerySelect, Set,
+    ActiveModelTrait, ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, QueryFilter, QueryOrder,
+    QuerySelect, Set,
 };
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
+use verifier::evidence::Stage;
+
+pub use claim::{Claim, JobKinds};
 
 use crate::access::Caller;
 use crate::audit::{self, Event};
@@ -32,13 +35,21 @@ pub(crate) const MAX_ATTEMPTS: i64 = 5;
 const FIRST_BACKOFF_MS: i64 = 2_000;
 const LONGEST_BACKOFF_MS: i64 = 10 * 60_000;
 const MAX_ERROR_CHARACTERS: usize = 2_000;
+/// The kind of jobs that need an engine.
+const PROBE: &str = Stage::Probe.as_str();
+/// In the key of a job that an engine's new version is the cause of.
+pub(crate) const ENGINE: &str = "engine:";
+/// Priority of what nobody waits for.
+const LATER: i64 = 1;
 
 /// What a job does.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Work {
     /// Judge one stage of a revision.
-    Stage { revision: String, stage: verifier::evidence::Stage },
+    Stage { revision: String, stage: Stage },
+    /// Probe a revision once more. The report that it has counts until there is a new one.
+    Reprobe { revision: String, cause: Renewal },
     /// Decide anew about a content digest in a model, in every environment.
     Decide { revision: String },
     /// List and compare the tensors of a revision's weights.
@@ -47,10 +58,23 @@ pub enum Work {
     Recheck { what: Recheck, after: Option<String> },
 }
 
+/// Why a revision is probed once more.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Renewal {
+    /// Somebody asked; the digest of the request.
+    Requested(String),
+    /// The engine has this version now, and the report was made by another.
+    Engine(String),
+    /// The model that an adapter changes came or went on.
+    Base,
+}
+
 impl Work {
     fn kind(&self) -> &'static str {
         match self {
             Self::Stage { stage, .. } => stage.as_str(),
+            Self::Reprobe { .. } => PROBE,
             Self::Decide { .. } => "decide",
             Self::Weights { .. } => "weights",
             Self::Recheck { .. } => "recheck",
@@ -60,9 +84,26 @@ impl Work {
     fn dedup_key(&self) -> String {
         match self {
             Self::Stage { revision, stage } => format!("{}:{revision}", stage.as_str()),
+            Self::Reprobe { revision, cause: Renewal::Requested(request) } => format!("reprobe:{revision}:{request}"),
+            Self::Reprobe { revision, cause: Renewal::Engine(version) } => {
+                format!("reprobe:{revision}:{ENGINE}{version}")
+            }
+            Self::Reprobe { revision, cause: Renewal::Base } => format!("reprobe:{revision}:base"),
             Self::Decide { revision } => format!("decide:{revision}"),
             Self::Weights { revision } => format!("weights:{revision}"),
             Self::Recheck { what, after } => format!("recheck:{}:{}", what.as_str(), after.as_deref().unwrap_or("")),
+        }
+    }
+
+    fn priority(&self) -> i64 {
+        if matches!(self, Self::Reprobe { cause: Renewal::Engine(_), .. }) { LATER } else { 0 }
+    }
+
+    /// The revision whose probe this is.
+    fn probed(&self) -> Option<&str> {
+        match self {
+            Self::Stage { revision, stage: Stage::Probe } | Self::Reprobe { revision, .. } => Some(revision),
+            _ => None,
         }
     }
 }
@@ -115,8 +156,10 @@ pub struct JobInfo {
 ///
 /// A running one is not: it may have read its inputs before this change.
 pub(crate) async fn enqueue(txn: &impl ConnectionTrait, work: &Work) -> Result<()> {
-    let insert = "INSERT INTO job (id, kind, payload, dedup_key, state, attempts, max_attempts, run_at, created_at) \
-                  VALUES (?, ?, ?, ?, 'queued', 0, ?, ?, ?) ON CONFLICT DO NOTHING";
+    let insert = "INSERT INTO job (id, kind, payload, dedup_key, state, attempts, max_attempts, run_at, created_at, \
+                  priority, namespace) VALUES (?, ?, ?, ?, 'queued', 0, ?, ?, ?, ?, \
+                  (SELECT n.namespace FROM revision r JOIN model_name n ON n.model_id = r.model_id \
+                  AND n.valid_to IS NULL WHERE r.id = ?)) ON CONFLICT DO NOTHING";
     let now = now_ms();
     let values = vec![
         Uuid::now_v7().to_string().into(),
@@ -126,14 +169,50 @@ pub(crate) async fn enqueue(txn: &impl ConnectionTrait, work: &Work) -> Result<(
         MAX_ATTEMPTS.into(),
         now.into(),
         now.into(),
+        work.priority().into(),
+        work.probed().map(str::to_owned).into(),
     ];
     txn.execute_raw(sql(txn, insert, values)).await?;
     Ok(())
 }
 
+/// Whether such a job was ever enqueued, whatever became of it.
+pub(crate) async fn was_enqueued(connection: &impl ConnectionTrait, work: &Work) -> Result<bool> {
+    let query = job::Entity::find().filter(job::Column::DedupKey.eq(work.dedup_key())).limit(1);
+    Ok(query.one(connection).await?.is_some())
+}
+
+/// A probe that waits or runs.
+#[derive(Debug, Clone)]
+pub(crate) struct ActiveProbe {
+    pub(crate) is_running: bool,
+    /// Whether the revision had a report before.
+    pub(crate) is_renewal: bool,
+    /// Level and percent.
+    pub(crate) progress: Option<(String, u8)>,
+}
+
+/// The probes of a revision that wait or run, running ones first.
+pub(crate) async fn active_probes(connection: &impl ConnectionTrait, revision_id: &str) -> Result<Vec<ActiveProbe>> {
+    let first = Work::Stage { revision: revision_id.to_owned(), stage: Stage::Probe }.dedup_key();
+    // Keys of renewals have a colon and more behind the id; a semicolon follows a colon.
+    let (from, to) = (format!("reprobe:{revision_id}:"), format!("reprobe:{revision_id};"));
+    let query = "SELECT * FROM job WHERE (dedup_key = ? OR (dedup_key >= ? AND dedup_key < ?)) \
+                 AND state IN ('queued', 'running') ORDER BY state DESC, id LIMIT 100";
+    let values = vec![first.clone().into(), from.into(), to.into()];
+    let rows = job::Entity::find().from_raw_sql(sql(connection, query, values)).all(connection).await?;
+    let active = |row: job::Model| ActiveProbe {
+        is_running: row.state == JobState::Running.as_str(),
+        is_renewal: row.dedup_key != first,
+        progress: row.progress_level.zip(row.progress_percent.and_then(|percent| u8::try_from(percent).ok())),
+    };
+    Ok(rows.into_iter().map(active).collect())
+}
+
 /// Ends a job in the transaction that stores its result; fails if the lease was lost.
 pub(crate) async fn complete(txn: &DatabaseTransaction, lease: &Lease) -> Result<()> {
-    let update = "UPDATE job SET state = 'done', finished_at = ?, lease_token = NULL, lease_until = NULL \
+    let update = "UPDATE job SET state = 'done', finished_at = ?, lease_token = NULL, lease_until = NULL, \
+                  progress_level = NULL, progress_percent = NULL \
                   WHERE id = ? AND lease_token = ? AND state = 'running'";
     let values = vec![now_ms().into(), lease.job_id.clone().into(), lease.token.clone().into()];
     match txn.execute_raw(sql(txn, update, values)).await?.rows_affected() {
@@ -143,45 +222,35 @@ pub(crate) async fn complete(txn: &DatabaseTransaction, lease: &Lease) -> Result
 }
 
 impl Registry {
-    /// Claims the job that has been due longest, if one is due.
-    ///
-    /// A job whose lease ran out is due again; one that used up its attempts is dead-lettered
-    /// here, because its last worker cannot say so any more.
-    pub async fn claim_job(&self) -> Result<Option<Lease>> {
-        let txn = begin(&self.db).await?;
-        let Some(row) = due(&txn).await? else { return Ok(None) };
-        if row.attempts >= row.max_attempts {
-            let reason = row.last_error.clone().unwrap_or_else(|| "its worker died each time".to_owned());
-            bury(&txn, &row, &reason).await?;
-            txn.commit().await?;
-            return Ok(None);
-        }
-        let lease = take(&txn, row, self.settings.lease_ms).await?;
-        pipeline::mark_running(&txn, &lease.work).await?;
-        txn.commit().await?;
-        Ok(Some(lease))
-    }
-
-    /// Renews a lease; fails when it was lost.
-    pub async fn renew_lease(&self, lease: &Lease) -> Result<()> {
-        let update = "UPDATE job SET lease_until = ? WHERE id = ? AND lease_token = ? AND state = 'running'";
+    /// Renews a lease, with the level and the percent that a probe has come to; fails when it was lost.
+    pub async fn renew_lease(&self, lease: &Lease, progress: Option<(&str, u8)>) -> Result<()> {
+        let update = "UPDATE job SET lease_until = ?, progress_level = ?, progress_percent = ? \
+                      WHERE id = ? AND lease_token = ? AND state = 'running'";
+        let (level, percent) = progress.map(|(level, percent)| (level.to_owned(), i64::from(percent))).unzip();
         let until = now_ms() + self.settings.lease_ms;
-        let values = vec![until.into(), lease.job_id.clone().into(), lease.token.clone().into()];
+        let (id, token) = (lease.job_id.clone(), lease.token.clone());
+        let values = vec![until.into(), level.into(), percent.into(), id.into(), token.into()];
         match self.db.execute_raw(sql(&self.db, update, values)).await?.rows_affected() {
             1 => Ok(()),
             _ => Err(Error::LeaseLost),
         }
     }
 
-    /// Gives a job back unharmed, as a worker that shuts down does.
+    /// Gives a job back unharmed and in its place, as a worker that shuts down does.
     pub async fn release_job(&self, lease: &Lease) -> Result<()> {
+        self.give_back(lease, 0).await
+    }
+
+    /// Gives a job back for some time, for a worker that can do it.
+    pub(crate) async fn give_back(&self, lease: &Lease, pause_ms: i64) -> Result<()> {
         let txn = begin(&self.db).await?;
         let row = job::Entity::find_by_id(&lease.job_id).lock_exclusive().one(&txn).await?;
         let Some(row) = row.filter(|row| row.lease_token.as_ref() == Some(&lease.token)) else {
             return Err(Error::LeaseLost);
         };
+        let run_at = if pause_ms == 0 { row.run_at } else { now_ms() + pause_ms };
         let attempts = row.attempts - 1;
-        requeue(&txn, row, attempts, now_ms(), None).await?;
+        requeue(&txn, row, attempts, run_at, None).await?;
         pipeline::mark_pending(&txn, &lease.work).await?;
         txn.commit().await?;
         Ok(())
@@ -245,36 +314,6 @@ impl Registry {
     }
 }
 
-async fn due(txn: &DatabaseTransaction) -> Result<Option<job::Model>> {
-    let now = now_ms();
-    let queued = Condition::all().add(job::Column::State.eq("queued")).add(job::Column::RunAt.lte(now));
-    let expired = Condition::all().add(job::Column::State.eq("running")).add(job::Column::LeaseUntil.lt(now));
-    let query = job::Entity::find()
-        .filter(Condition::any().add(queued).add(expired))
-        .order_by_asc(job::Column::RunAt)
-        .order_by_asc(job::Column::Id)
-        .limit(1)
-        .lock_with_behavior(LockType::Update, LockBehavior::SkipLocked);
-    Ok(query.one(txn).await?)
-}
-
-async fn take(txn: &DatabaseTransaction, row: job::Model, lease_ms: i64) -> Result<Lease> {
-    let token = Uuid::new_v4().to_string();
-    let lease = Lease {
-        job_id: row.id.clone(),
-        work: serde_json::from_str(&row.payload)?,
-        attempt: row.attempts + 1,
-        token: token.clone(),
-    };
-    let mut change: job::ActiveModel = row.into();
-    change.state = Set("running".to_owned());
-    change.attempts = Set(lease.attempt);
-    change.lease_token = Set(Some(token));
-    change.lease_until = Set(Some(now_ms() + lease_ms));
-    change.update(txn).await?;
-    Ok(lease)
-}
-
 /// Puts a job back into the queue; if the same work was enqueued meanwhile, that one suffices.
 async fn requeue(
     txn: &DatabaseTransaction,
@@ -296,10 +335,16 @@ async fn requeue(
     if error.is_some() {
         change.last_error = Set(error);
     }
-    change.lease_token = Set(None);
-    change.lease_until = Set(None);
+    without_lease(&mut change);
     change.update(txn).await?;
     Ok(())
+}
+
+fn without_lease(job: &mut job::ActiveModel) {
+    job.lease_token = Set(None);
+    job.lease_until = Set(None);
+    job.progress_level = Set(None);
+    job.progress_percent = Set(None);
 }
 
 /// Dead-letters a job: it stays visible and can be retried by a person.
@@ -308,8 +353,7 @@ async fn bury(txn: &DatabaseTransaction, row: &job::Model, reason: &str) -> Resu
     change.state = Set("dead".to_owned());
     change.last_error = Set(Some(shortened(reason)));
     change.finished_at = Set(Some(now_ms()));
-    change.lease_token = Set(None);
-    change.lease_until = Set(None);
+    without_lease(&mut change);
     change.update(txn).await?;
     pipeline::mark_dead(txn, &serde_json::from_str(&row.payload)?).await?;
     let event = Event::new("job.dead_lettered", "weighhouse").detail("job", row.id.as_str());
@@ -323,7 +367,10 @@ fn shortened(reason: &str) -> String {
 
 fn job_info(row: job::Model) -> Result<JobInfo> {
     let revision = match serde_json::from_str(&row.payload)? {
-        Work::Stage { revision, .. } | Work::Decide { revision } | Work::Weights { revision } => Some(revision),
+        Work::Stage { revision, .. }
+        | Work::Reprobe { revision, .. }
+        | Work::Decide { revision }
+        | Work::Weights { revision } => Some(revision),
         Work::Recheck { after, .. } => after,
     };
     Ok(JobInfo {

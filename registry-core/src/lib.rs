@@ -42,12 +42,15 @@ pub use gate::{Decision, Question};
 pub use identity::{
     CommitId, FileSpec, MAX_FILES, ModelName, Sha256Digest, check_files, check_path, check_ref_name, content_digest,
 };
-pub use job::{JobInfo, JobState, Lease, Work};
+pub use job::{Claim, JobInfo, JobKinds, JobState, Lease, Renewal, Work};
 pub use keys::{InstanceKeys, KeyDocuments, KeyInfo, KeyPurpose, is_key_in_force};
 pub use license::{LicenseRecord, LicenseView, LineageNode, NewLicenseRecord, NewReference};
 pub use model::{ModelChange, ModelInfo, ModelKind, NamePeriod};
 pub use page::{DEFAULT_LIMIT, MAX_LIMIT, Page, PageRequest};
-pub use pipeline::{JobOutcome, MAX_SIGNATURE_BYTES, ProbeFile, ProbeTask, StageState, StageView, is_settled};
+pub use pipeline::{
+    JobOutcome, MAX_SIGNATURE_BYTES, ProbeFile, ProbeRecord, ProbeTask, StageProgress, StageState, StageView,
+    is_settled,
+};
 pub use registry::{Opening, Registry, Settings};
 pub use report::{
     Attribution, AttributionFile, LicenseReport, MAX_NOTICE_BYTES, MAX_NOTICES_BYTES, MAX_REPORT_ROWS, NoticeText,

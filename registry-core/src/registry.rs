@@ -12,6 +12,7 @@ use crate::database;
 use crate::error::Result;
 use crate::gate::Gate;
 use crate::keys::InstanceKeys;
+use crate::pipeline;
 use crate::trust::{TrustCache, TrustSettings};
 
 /// What an operator can choose about the registry's behavior.
@@ -67,6 +68,7 @@ impl Registry {
         database::migrate(&db).await?;
         Box::pin(opening.keys.register(&db)).await?;
         audit::complete_stored(&db).await?;
+        pipeline::complete_stored(&db).await?;
         let registry = Self {
             blobs: BlobStore::open(opening.storage)?,
             gate: Gate::new(opening.policy),

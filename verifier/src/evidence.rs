@@ -4,6 +4,8 @@
 //! these types are the product's memory: fields are only ever added, and each document
 //! carries `schema_version`.
 
+pub mod drift;
+mod loading;
 mod provenance;
 mod weights;
 
@@ -794,6 +796,13 @@ pub struct EvidenceInput {
     pub digest: String,
 }
 
+impl EvidenceInput {
+    /// Role of the request that asked for a judgement although there is one. No path begins with a slash.
+    pub const REQUESTED: &'static str = "//requested";
+    /// Put before the path of a file of the model that an adapter changes.
+    pub const BASE: &'static str = "//base/";
+}
+
 /// The identity of a piece of evidence: same stage, tool, configuration and inputs give the
 /// same key, so unchanged bytes are never judged twice.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -814,21 +823,30 @@ impl EvidenceKey {
         Self { stage, tool_version: tool_version.to_owned(), configuration_digest, inputs }
     }
 
-    /// Hex SHA-256 over length-prefixed fields, so that no two keys share an encoding.
+    /// Hex SHA-256 that no two keys share.
     pub fn digest(&self) -> String {
-        let mut hasher = Sha256::new();
-        let mut field = |text: &str| {
-            hasher.update((text.len() as u64).to_be_bytes());
-            hasher.update(text.as_bytes());
-        };
-        field("weighhouse-evidence-v1");
-        field(self.stage.as_str());
-        field(&self.tool_version);
-        field(&self.configuration_digest);
-        for input in &self.inputs {
-            field(&input.role);
-            field(&input.digest);
-        }
-        hex::encode(hasher.finalize())
+        let fields = ["weighhouse-evidence-v1", self.stage.as_str(), &self.tool_version, &self.configuration_digest];
+        digest_of(fields.into_iter().chain(fields_of(self.inputs.iter())))
     }
+
+    /// Hex SHA-256 over the inputs alone, without the request that asked for it: the same for all
+    /// judgements of the same bytes, by whatever version and however often.
+    pub fn subject(&self) -> String {
+        let read = self.inputs.iter().filter(|input| input.role != EvidenceInput::REQUESTED);
+        digest_of(["weighhouse-subject-v1", self.stage.as_str()].into_iter().chain(fields_of(read)))
+    }
+}
+
+fn fields_of<'a>(inputs: impl Iterator<Item = &'a EvidenceInput>) -> impl Iterator<Item = &'a str> {
+    inputs.flat_map(|input| [input.role.as_str(), input.digest.as_str()])
+}
+
+/// Hex SHA-256 over length-prefixed fields.
+fn digest_of<'a>(fields: impl Iterator<Item = &'a str>) -> String {
+    let mut hasher = Sha256::new();
+    for text in fields {
+        hasher.update((text.len() as u64).to_be_bytes());
+        hasher.update(text.as_bytes());
+    }
+    hex::encode(hasher.finalize())
 }

@@ -15,7 +15,7 @@ use serde::de::DeserializeOwned;
 use super::Remote;
 use super::output::CliError;
 use crate::server::problem::Problem;
-use crate::v1::identity::IDEMPOTENCY_KEY;
+use crate::v1::IDEMPOTENCY_KEY;
 use crate::v1::wire::Page;
 
 const CONNECT_TIME: Duration = Duration::from_secs(10);

@@ -9,6 +9,7 @@ use verifier::policy::Use;
 
 use super::client::Client;
 use super::output::{CliError, note};
+use super::progress::StatusLine;
 use super::summary::gist;
 use super::target::model_path;
 use super::units::duration;
@@ -34,9 +35,12 @@ pub(super) async fn judgement(
     let started = Instant::now();
     let mut seen: Vec<StageState> = Vec::new();
     let mut pause = FIRST_PAUSE;
+    let mut line = StatusLine::default();
     loop {
         let revision: RevisionDetail = client.get(&model_path(model, &["revisions", commit])).await?;
+        line.clear();
         seen = tell_changes(&seen, &revision.stages, started.elapsed());
+        show_progress(&mut line, &revision.stages);
         if revision.settled || is_stuck(&revision.stages) {
             let decisions = decisions(client, model, commit).await?;
             return Ok(Judgement { revision, decisions });
@@ -62,6 +66,14 @@ fn tell_changes(before: &[StageState], stages: &[StageStatus], elapsed: Duration
         }
     }
     stages.iter().map(|status| status.state).collect()
+}
+
+/// How far the stage has come that says so.
+fn show_progress(line: &mut StatusLine, stages: &[StageStatus]) {
+    let reached = stages.iter().find_map(|status| Some((status.stage, status.progress.as_ref()?)));
+    if let Some((stage, reached)) = reached {
+        line.show(&format!("            {:<10}  {}", stage.as_str(), reached.level), reached.percent);
+    }
 }
 
 /// Behind a dead inspection the other stages wait for a person.

@@ -60,7 +60,7 @@ enum Verb {
     /// Serve the API and the pages, with workers beside them
     Serve(ConfigArguments),
     /// Run workers alone, beside servers that share database and store
-    Worker(ConfigArguments),
+    Worker(serve::Worker),
     /// Bring the database schema up to this release
     Migrate(ConfigArguments),
     /// Look at the configuration

@@ -10,12 +10,12 @@ use super::client::Client;
 use super::layout::{Sheet, table};
 use super::output::{self, CliError};
 use super::push::VisibilityArgument;
-use super::target::model_path;
+use super::target::{Target, model_path};
 use super::units::{bytes, count};
 use super::{Listing, Remote, summary};
 use crate::v1::wire::{
     CatalogItem, CatalogParams, ChangeModel, CreateModel, Member, Model as ModelDocument, ModelDetail, PageQuery,
-    SetMember,
+    ProbeRequested, SetMember,
 };
 
 #[derive(Debug, Subcommand)]
@@ -32,6 +32,8 @@ pub(super) enum Model {
     Visibility(Visibility),
     /// Delete a model; its name stays reserved
     Delete(Delete),
+    /// Have a revision probed again; the report it has counts until then
+    Probe(Probe),
     /// List and change the roles in a namespace
     #[command(subcommand)]
     Members(Members),
@@ -161,6 +163,17 @@ pub(super) struct Delete {
     remote: Remote,
 }
 
+#[derive(Debug, Args)]
+pub(super) struct Probe {
+    #[arg(value_name = "NAMESPACE/NAME[@REVISION]")]
+    target: Target,
+    /// Print one JSON document
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    remote: Remote,
+}
+
 #[derive(Debug, Subcommand)]
 pub(super) enum Members {
     /// List who has a role; `*` stands for all namespaces
@@ -220,6 +233,7 @@ impl Model {
                     visibility.model.change(&change).await
                 }
                 Self::Delete(delete) => delete.run().await,
+                Self::Probe(probe) => probe.run().await,
                 Self::Members(members) => members.run().await,
             }
         })
@@ -340,6 +354,17 @@ impl Delete {
         Client::new(&self.remote)?.delete(&model_path(&self.model, &[])).await?;
         let document = self.json.then(|| json!({ "name": self.model, "deleted": true }));
         output::done(&format!("{} is deleted", self.model), document.as_ref())
+    }
+}
+
+impl Probe {
+    async fn run(&self) -> Result<ExitCode, CliError> {
+        let path = model_path(&self.target.model, &["revisions", self.target.revision(), "probe"]);
+        let found: ProbeRequested = Client::new(&self.remote)?.create_once(&path, &json!({})).await?;
+        if self.json {
+            return output::json(&found);
+        }
+        output::done(&format!("{} at {}: the probe is {}", found.model, found.commit, found.state.as_str()), None)
     }
 }
 

@@ -96,7 +96,7 @@ impl Probe {
             let (open, _) = fs_err::File::open(&file.location)?.into_parts();
             Ok(ProbeFile { name: file.path.clone(), file: open })
         };
-        let wanted = files.iter().filter(|file| is_loaded(&file.path, found));
+        let wanted = files.iter().filter(|file| found.is_loaded(&file.path));
         Ok(ProbeRequest {
             executable: std::env::current_exe()?,
             arguments: vec![OsString::from(crate::worker::PROBE_VERB)],
@@ -111,15 +111,6 @@ impl Probe {
             progress: None,
         })
     }
-}
-
-/// Whether an engine needs the file: the weights, and the JSON beside weights that do not
-/// carry their own configuration.
-fn is_loaded(path: &str, found: &Inspection) -> bool {
-    let self_contained = found.format.as_deref() == Some("gguf");
-    let is_json = Path::new(path).extension().is_some_and(|extension| extension == "json");
-    let is_weights = found.files.iter().any(|file| file.path == path && file.weights);
-    is_weights || (!self_contained && !path.contains('/') && is_json)
 }
 
 fn probe_text(report: &ProbeReport) -> String {

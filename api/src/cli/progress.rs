@@ -102,6 +102,36 @@ impl State {
     }
 }
 
+/// One line on a terminal that tells what is going on elsewhere; elsewhere than on a terminal, nothing.
+#[derive(Debug, Default)]
+pub(super) struct StatusLine {
+    shown: String,
+}
+
+impl StatusLine {
+    /// Shows `label` and a bar of `percent`.
+    pub(super) fn show(&mut self, label: &str, percent: u8) {
+        let line = format!("{label} {} {percent:3} %", bar(percent.into(), 100));
+        if line != self.shown && io::stderr().is_terminal() {
+            show(&format!("{CLEAR_LINE}{line}"));
+            self.shown = line;
+        }
+    }
+
+    /// Makes room for other lines.
+    pub(super) fn clear(&mut self) {
+        if !std::mem::take(&mut self.shown).is_empty() {
+            show(CLEAR_LINE);
+        }
+    }
+}
+
+impl Drop for StatusLine {
+    fn drop(&mut self) {
+        self.clear();
+    }
+}
+
 /// Prints on standard error; a display that nobody reads must not stop the work.
 fn show(text: &str) {
     let mut stderr = io::stderr().lock();

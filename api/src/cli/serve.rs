@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::web;
+use clap::Args;
 use registry_core::{Opening, Registry, S3Settings, Settings, Storage};
 use tokio::sync::watch;
 use tracing_subscriber::EnvFilter;
@@ -14,7 +15,7 @@ use verifier::policy::Policy;
 
 use super::output::{self, CliError};
 use super::{keys, license};
-use crate::config::{self, Config, ConfigArguments, Loaded, LogFormat};
+use crate::config::{self, Config, ConfigArguments, Loaded, LogFormat, WorkerJobs};
 use crate::server::{self, State};
 use crate::worker;
 
@@ -29,7 +30,7 @@ pub(super) fn serve(arguments: &ConfigArguments) -> Result<ExitCode, CliError> {
         let registry = open(&config).await?;
         announce(&config, &registry).await?;
         let (stop, shutdown) = watch::channel(false);
-        let mut background = worker::start_housekeeping(&registry, &shutdown);
+        let mut background = worker::start_housekeeping(&config, &registry, &shutdown);
         if config.worker.enabled {
             background.extend(worker::start(&config, &registry, &shutdown)?);
         }
@@ -67,13 +68,31 @@ fn listen(server: &mut config::Server) -> Result<TcpListener, CliError> {
     Ok(listener)
 }
 
+/// Workers without a server.
+#[derive(Debug, Args)]
+pub(super) struct Worker {
+    /// Run probes alone; the same as `--set worker.jobs=probe`
+    #[arg(long, conflicts_with = "no_probe")]
+    probe: bool,
+    /// Run everything but probes; the same as `--set worker.jobs=no-probe`
+    #[arg(long)]
+    no_probe: bool,
+    #[command(flatten)]
+    config: ConfigArguments,
+}
+
 /// Runs workers alone until a signal.
-pub(super) fn worker(arguments: &ConfigArguments) -> Result<ExitCode, CliError> {
-    let config = start_process(arguments)?;
+pub(super) fn worker(arguments: &Worker) -> Result<ExitCode, CliError> {
+    let mut config = start_process(&arguments.config)?;
+    if arguments.probe {
+        config.worker.jobs = WorkerJobs::Probe;
+    } else if arguments.no_probe {
+        config.worker.jobs = WorkerJobs::NoProbe;
+    }
     runtime()?.block_on(async {
         let registry = open(&config).await?;
         let (stop, shutdown) = watch::channel(false);
-        let mut background = worker::start_housekeeping(&registry, &shutdown);
+        let mut background = worker::start_housekeeping(&config, &registry, &shutdown);
         background.extend(worker::start(&config, &registry, &shutdown)?);
         tracing::info!("working");
         termination().await?;

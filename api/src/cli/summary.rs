@@ -73,6 +73,10 @@ fn without_evidence(status: &StageStatus) -> String {
     match status.state {
         State::Dead => "could not be finished; an administrator can have it tried again".to_owned(),
         State::Superseded => "not run, because no branch or tag is here any more".to_owned(),
+        State::Running => match &status.progress {
+            Some(reached) => format!("running, {} % of level {}", reached.percent, reached.level),
+            None => word(&State::Running),
+        },
         state => word(&state),
     }
 }
@@ -325,6 +329,8 @@ mod tests {
             evidence_key: None,
             recorded_at: None,
             evidence: Some(evidence),
+            progress: None,
+            renewal: None,
         }
     }
 
@@ -452,6 +458,8 @@ mod tests {
             evidence_key: None,
             recorded_at: None,
             evidence: None,
+            progress: None,
+            renewal: None,
         };
         assert!(gist(&dead).starts_with("could not be finished"));
         let text = revision(&detail(vec![dead]), &[]);

@@ -216,6 +216,7 @@ fn with_derived_defaults(figment: Figment) -> Figment {
         ("server.anonymous_read", Value::from(is_loopback)),
         ("server.workers", Value::from(cores)),
         ("probe.threads", Value::from(cores)),
+        ("probe.total_memory_bytes", Value::from(super::machine::memory_bytes() / 4 * 3)),
     ];
     derived.into_iter().fold(figment, |figment, (name, value)| {
         let values = figment::util::nest(name, value).into_dict().unwrap_or_default();

@@ -140,3 +140,12 @@ pub enum LogFormat {
     Text,
     Json,
 }
+
+/// Which jobs a process runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum WorkerJobs {
+    All,
+    Probe,
+    NoProbe,
+}

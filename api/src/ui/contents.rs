@@ -13,7 +13,7 @@ use verifier::number::grouped;
 
 use super::components::{badge, bytes, count, findings, things};
 use super::layout::{Frame, document};
-use super::model::{encoded, tabs};
+use super::model::{Tab, encoded, tabs};
 use super::{PageAnswer, or_dash, page};
 use crate::server::State;
 use crate::server::access::Actor;
@@ -98,7 +98,7 @@ async fn load(state: &State, model: &ModelInfo, query: &ContentsQuery) -> regist
 fn content(model: &ModelInfo, contents: &Contents, query: &ContentsQuery) -> Markup {
     html! {
         h1 { (model.name) }
-        (tabs(model, query.revision(), true))
+        (tabs(model, query.revision(), Tab::Contents))
         p.quiet { "Revision " code { (contents.revision.commit) } }
         @if let Some(inspection) = &contents.inspection {
             section #precision { h2 { "Size and precision" } (sizes(model, inspection, query)) (histogram(&inspection.precisions)) }

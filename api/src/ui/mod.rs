@@ -6,9 +6,11 @@
 mod catalog;
 mod components;
 mod contents;
+mod csrf;
 mod layout;
 mod license;
 mod model;
+mod probe;
 mod provenance;
 pub(crate) mod report;
 mod sign_in;
@@ -37,6 +39,9 @@ pub(crate) fn routes(table: &mut RouteTable) {
     table.add(Method::GET, "/reports", Permission::Read, report::show);
     table.add(Method::GET, "/models/{namespace}/{name}", Permission::Read, model::show);
     table.add(Method::GET, "/models/{namespace}/{name}/files", Permission::Read, contents::show);
+    table.add(Method::GET, "/models/{namespace}/{name}/probe", Permission::Read, probe::show);
+    let writer = Permission::Scope(registry_core::Role::Writer);
+    table.add(Method::POST, "/models/{namespace}/{name}/probe", writer, probe::again);
 }
 
 async fn home() -> HttpResponse {

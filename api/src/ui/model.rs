@@ -109,7 +109,7 @@ fn empty(model: &ModelInfo) -> Markup {
 fn content(model: &ModelInfo, refs: &[Ref], shown: &Shown, name: &str, public_url: &str) -> Markup {
     html! {
         h1 { (model.name) }
-        (tabs(model, name, false))
+        (tabs(model, name, Tab::Overview))
         (summary(model, shown))
         @if !shown.settled() { p.notice role="status" { "This revision is being judged. The page renews itself." } }
         (chooser(model, refs, name))
@@ -126,14 +126,26 @@ fn content(model: &ModelInfo, refs: &[Ref], shown: &Shown, name: &str, public_ur
     }
 }
 
+/// One of a revision's pages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Tab {
+    Overview,
+    Contents,
+    Probe,
+}
+
 /// The pages of one revision.
-pub(super) fn tabs(model: &ModelInfo, revision: &str, is_contents: bool) -> Markup {
-    let overview = format!("/models/{}?revision={}", model.name, encoded(revision));
-    let contents = format!("/models/{}/files?revision={}", model.name, encoded(revision));
+pub(super) fn tabs(model: &ModelInfo, revision: &str, shown: Tab) -> Markup {
+    let pages = [
+        (Tab::Overview, "", "Overview"),
+        (Tab::Contents, "/files", "Files and tensors"),
+        (Tab::Probe, "/probe", "Probe"),
+    ];
     html! {
         nav.tabs aria-label="Pages of this model" {
-            a href=(overview) aria-current=[(!is_contents).then_some("page")] { "Overview" }
-            a href=(contents) aria-current=[is_contents.then_some("page")] { "Files and tensors" }
+            @for (tab, place, title) in pages {
+                a href={ "/models/" (model.name) (place) "?revision=" (encoded(revision)) } aria-current=[(tab == shown).then_some("page")] { (title) }
+            }
         }
     }
 }
@@ -251,11 +263,16 @@ fn stage(model: &ModelInfo, view: &StageView, shown: &Shown) -> Markup {
                 Some(Evidence::Inspect(inspection)) => (inspect(model, &shown.revision, inspection)),
                 Some(Evidence::License(facts)) => { (license(facts)) (licenses::panel(&shown.license.view, &shown.license.catalog)) }
                 Some(Evidence::Provenance(_)) => (provenance::panel(model, &shown.revision, &shown.trust)),
-                Some(Evidence::Probe(report)) => (probe(report)),
-                None => p.quiet { "No evidence: the stage is " (view.state.as_str()) "." },
+                Some(Evidence::Probe(report)) => (probe(model, &shown.revision, report)),
+                None => p.quiet { "No evidence: the stage is " (view.state.as_str()) (reached(view)) "." },
             }
         }
     }
+}
+
+/// How far a running probe has come.
+fn reached(view: &StageView) -> String {
+    view.progress.as_ref().map(|found| format!(", at level {} ({} %)", found.level, found.percent)).unwrap_or_default()
 }
 
 fn inspect(model: &ModelInfo, revision: &Revision, inspection: &Inspection) -> Markup {
@@ -309,7 +326,7 @@ fn statements(caption: &str, list: &[LicenseStatement]) -> Markup {
     }
 }
 
-fn probe(report: &ProbeReport) -> Markup {
+fn probe(model: &ModelInfo, revision: &Revision, report: &ProbeReport) -> Markup {
     html! {
         p { (sentence(&report.reason)) }
         @if let Some(generation) = &report.generation {
@@ -328,25 +345,9 @@ fn probe(report: &ProbeReport) -> Markup {
             }
             dt { "Engine" } dd { (report.engine) " " (report.engine_version) " on " (report.device) ", " (things(usize::try_from(report.threads).unwrap_or(usize::MAX), "thread")) }
             @if let Some(peak) = report.peak_memory_bytes { dt { "Peak memory" } dd { (bytes(peak)) } }
-            @if let Some(sandbox) = &report.sandbox { dt { "Sandbox" } dd { (sandbox.profile) ", landlock " (sandbox.landlock) } }
-        }
-        @if !report.levels.is_empty() {
-            div.scroll {
-                table {
-                    caption { "Levels" }
-                    thead { tr { th scope="col" { "Level" } th scope="col" { "Status" } th.number scope="col" { "Milliseconds" } th scope="col" { "Detail" } } }
-                    tbody {
-                        @for level in &report.levels {
-                            tr {
-                                th scope="row" { (level.level) } td { (status(level.status)) }
-                                td.number { (level.milliseconds) } td { @match &level.detail { Some(detail) => (sentence(detail)), None => (or_dash(None)) } }
-                            }
-                        }
-                    }
-                }
-            }
         }
         (findings(&report.findings))
+        p { a href={ "/models/" (model.name) "/probe?revision=" (revision.commit) } { "Levels, measurements, sandbox and earlier reports" } }
     }
 }
 

@@ -1,16 +1,13 @@
 //! Who the caller is, tokens, and roles in namespaces.
 
 use actix_web::{HttpRequest, HttpResponse, web};
-use registry_core::{Error, IdempotencyKey, NewToken, now_ms};
+use registry_core::{Error, NewToken, now_ms};
 use serde::Deserialize;
 
 use super::wire::{CreateToken, IssuedToken, Member, Page, PageQuery, Server, SetMember, Token, Whoami};
-use super::{Data, syntax};
+use super::{Data, idempotency_key, syntax};
 use crate::server::access::Actor;
 use crate::server::problem::{Answer, Problem};
-
-/// The header that names a request, so that a repeat is known as one.
-pub(crate) const IDEMPOTENCY_KEY: &str = "idempotency-key";
 
 /// Release, environments and policy of this server.
 #[utoipa::path(get, path = "/v1/server", tag = "identity",
@@ -75,13 +72,6 @@ pub(crate) async fn issue(
         None => state.registry.issue_token(&caller, new).await?,
     };
     Ok(HttpResponse::Created().json(IssuedToken { token: issued.info.into(), secret: issued.secret }))
-}
-
-/// The request is compared as it was understood, so that spaces and the order of fields make no difference.
-fn idempotency_key(request: &HttpRequest, body: &CreateToken) -> Result<Option<IdempotencyKey>, Error> {
-    let Some(value) = request.headers().get(IDEMPOTENCY_KEY) else { return Ok(None) };
-    let key = value.to_str().map_err(|_| Error::invalid("Idempotency-Key", "must be ASCII"))?;
-    IdempotencyKey::new(key, &serde_json::to_vec(body)?).map(Some)
 }
 
 fn end_of(seconds: u64) -> Result<i64, Error> {

@@ -7,6 +7,7 @@ pub(crate) mod governance;
 pub(crate) mod identity;
 pub(crate) mod license;
 pub(crate) mod models;
+pub(crate) mod probes;
 pub(crate) mod refs;
 pub(crate) mod reports;
 pub(crate) mod revisions;
@@ -17,9 +18,9 @@ pub(crate) mod weights;
 pub mod wire;
 
 use actix_web::http::Method;
-use actix_web::web;
-use registry_core::{Caller, Error, ModelInfo, ModelName, Revision, Role};
-use serde::Deserialize;
+use actix_web::{HttpRequest, web};
+use registry_core::{Caller, Error, IdempotencyKey, ModelInfo, ModelName, Revision, Role};
+use serde::{Deserialize, Serialize};
 use utoipa::IntoParams;
 
 use crate::server::access::Permission;
@@ -51,6 +52,8 @@ pub(crate) fn routes(table: &mut RouteTable) {
     table.add(get.clone(), "/v1/models/{namespace}/{name}/revisions/{revision}/tensors", READ, weights::tensors);
     table.add(get.clone(), "/v1/models/{namespace}/{name}/revisions/{revision}/weights", READ, weights::show);
     table.add(get.clone(), "/v1/reports/license", READ, reports::license);
+    table.add(get.clone(), "/v1/models/{namespace}/{name}/revisions/{revision}/probes", READ, probes::list);
+    table.add(post.clone(), "/v1/models/{namespace}/{name}/revisions/{revision}/probe", WRITE, probes::request);
     let signatures = "/v1/models/{namespace}/{name}/revisions/{revision}/signatures";
     table.add(post.clone(), signatures, WRITE, revisions::attach_signature);
     table.add(get.clone(), "/v1/models/{namespace}/{name}/revisions/{revision}/provenance", READ, trust::view);
@@ -138,6 +141,16 @@ impl RevisionPath {
         let revision = state.registry.find_revision(&model, &self.revision).await?;
         Ok((model, revision))
     }
+}
+
+/// The header that names a request, so that a repeat is known as one.
+pub(crate) const IDEMPOTENCY_KEY: &str = "idempotency-key";
+
+/// The request is compared as it was understood, so that spaces and the order of fields make no difference.
+fn idempotency_key(request: &HttpRequest, meaning: &impl Serialize) -> registry_core::Result<Option<IdempotencyKey>> {
+    let Some(value) = request.headers().get(IDEMPOTENCY_KEY) else { return Ok(None) };
+    let key = value.to_str().map_err(|_| Error::invalid("Idempotency-Key", "must be ASCII"))?;
+    IdempotencyKey::new(key, &serde_json::to_vec(meaning)?).map(Some)
 }
 
 /// A body of at most `limit` bytes; `what` names it where it is larger.

@@ -4,7 +4,7 @@
 use registry_core as core;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
-use verifier::evidence::{Evidence, Stage, Status};
+use verifier::evidence::{Evidence, ProbeReport, Stage, Status};
 use verifier::number::{optional_whole_number, whole_number};
 use verifier::policy::Use;
 
@@ -429,6 +429,12 @@ pub struct StageStatus {
     pub recorded_at: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub evidence: Option<Evidence>,
+    /// How far a running probe has come.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub progress: Option<core::StageProgress>,
+    /// `queued` or `running` where new evidence is being made; what stands here counts until then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub renewal: Option<core::JobState>,
 }
 
 impl From<core::StageView> for StageStatus {
@@ -440,6 +446,8 @@ impl From<core::StageView> for StageStatus {
             evidence_key: view.evidence_key,
             recorded_at: view.recorded_at.map(core::rfc3339),
             evidence: view.evidence,
+            progress: view.progress,
+            renewal: view.renewal,
         }
     }
 }
@@ -846,4 +854,38 @@ pub struct Server {
     pub default_environment: String,
     pub policy: String,
     pub policy_digest: String,
+}
+
+/// A probe that somebody asked for.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct ProbeRequested {
+    pub model: String,
+    pub commit: String,
+    /// `queued`, `running`, or `done` where the same request has been fulfilled.
+    pub state: core::JobState,
+}
+
+/// One report about a revision's files.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct ProbeRecord {
+    pub evidence_key: String,
+    /// RFC 3339.
+    pub recorded_at: String,
+    /// Version of the probe's code.
+    pub tool_version: String,
+    /// Whether this is the report that counts for the revision.
+    pub selected: bool,
+    pub report: ProbeReport,
+}
+
+impl From<core::ProbeRecord> for ProbeRecord {
+    fn from(record: core::ProbeRecord) -> Self {
+        Self {
+            evidence_key: record.evidence_key,
+            recorded_at: core::rfc3339(record.recorded_at),
+            tool_version: record.tool_version,
+            selected: record.is_selected,
+            report: record.report,
+        }
+    }
 }

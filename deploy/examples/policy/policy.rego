@@ -185,6 +185,140 @@ raised contains ["probe_warnings", reason] if {
 	}
 }
 
+# What an environment asks of the probe beyond its verdict. What its data document does not name is
+# not asked; what it names and a report does not show is denied.
+
+demands := object.get(environment, "probe", {})
+
+probe := input.evidence.probe.document
+
+probed if is_object(probe)
+
+# The engine itself says what is missing where the environment requires the probe.
+probe_is_required if "probe" in object.get(environment, "required_evidence", [])
+
+passed_levels := {level.level |
+	some level in object.get(probe, "levels", [])
+	level.status in {"passed", "warned"}
+}
+
+speeds := {speed |
+	some part in ["generation", "embedding"]
+	speed := probe[part].tokens_per_second
+}
+
+fully_confined if {
+	probe.sandbox.landlock == "full"
+	probe.sandbox.seccomp
+	count(object.get(probe.sandbox, "gaps", [])) == 0
+}
+
+demand(code, msg, remedy) := {
+	"code": code,
+	"msg": msg,
+	"evidence": "probe",
+	"remedy": remedy,
+	"docs": "docs/probe-operations.md#what-a-policy-can-ask",
+}
+
+deny contains reason if {
+	probed
+	level := demands.minimum_level
+	count([passed | some passed in passed_levels; passed >= level]) == 0
+	reason := demand(
+		"PROBE_LEVEL_TOO_LOW",
+		sprintf("The probe passed the levels {%s}, and this environment asks for %s.", [concat(", ", sort(passed_levels)), level]),
+		"Read the report of the probe: it says what stopped the next level.",
+	)
+}
+
+deny contains reason if {
+	probed
+	classes := demands.devices
+	device := object.get(probe, "device", "unknown")
+	not split(lower(device), ":")[0] in classes
+	reason := demand(
+		"PROBE_DEVICE_NOT_ALLOWED",
+		sprintf("The probe ran on %s, and this environment counts %s only.", [device, concat(" or ", classes)]),
+		"Probe the revision again on a worker with such a device.",
+	)
+}
+
+deny contains reason if {
+	probed
+	least := demands.minimum_tokens_per_second
+	count([speed | some speed in speeds; speed >= least]) == 0
+	reason := demand(
+		"PROBE_TOO_SLOW",
+		sprintf("This environment asks for %v tokens per second, which the probe did not measure.", [least]),
+		"Probe the revision again on a faster or less busy machine, or use a smaller or more strongly quantized model.",
+	)
+}
+
+deny contains reason if {
+	probed
+	wanted := demands.conformance
+	found := object.get(probe, "conformance", "unknown")
+	found != wanted
+	reason := demand(
+		"PROBE_NOT_VERIFIED",
+		sprintf("The engine's computation of this architecture is %s, and this environment asks for %s.", [found, wanted]),
+		"Use a model of an architecture that the engine is verified for, or have the model checked otherwise and waive this.",
+	)
+}
+
+deny contains reason if {
+	probed
+	demands.sandbox == "full"
+	not fully_confined
+	reason := demand(
+		"PROBE_NOT_CONFINED",
+		"The kernel of the machine that probed did not enforce the whole sandbox.",
+		"Probe the revision again on a worker whose kernel has landlock and seccomp; the report names the gaps.",
+	)
+}
+
+deny contains reason if {
+	demands.max_age_days
+	not probe_is_required
+	input.evidence.probe.status == "stale"
+	reason := demand(
+		"PROBE_STALE",
+		sprintf("The probe is more than %v days old.", [demands.max_age_days]),
+		"Probe the revision again (weighhouse model probe).",
+	)
+}
+
+deny contains reason if {
+	count(demands) > 0
+	not probed
+	not probe_is_required
+	input.evidence.probe.status != "not_applicable"
+	reason := demand(
+		"PROBE_MISSING",
+		"This environment asks something of the probe, and there is no report.",
+		"Wait until the pipeline has finished, or probe the revision again (weighhouse model probe).",
+	)
+}
+
+# Environments of data files that do not know this check ignore it.
+drift contains reason if {
+	probed
+	some finding in object.get(probe, "findings", [])
+	finding.code == "FINGERPRINT_DRIFT"
+	reason := demand(finding.code, sprintf("Unchanged weights gave other numbers: %s.", [finding.detail]), finding.remedy)
+}
+
+deny contains reason if {
+	some reason in drift
+	object.get(environment.checks, "fingerprint_drift", "ignore") == "deny"
+}
+
+warn contains reason if {
+	some reason in drift
+	object.get(environment.checks, "fingerprint_drift", "ignore") == "warn"
+}
+
 deny contains reason if {
 	some [check, reason] in raised
 	environment.checks[check] == "deny"

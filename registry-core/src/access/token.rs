@@ -54,6 +54,11 @@ impl IdempotencyKey {
         }
         Err(Error::invalid("Idempotency-Key", "must have 1 to 128 printable ASCII characters"))
     }
+
+    /// Names the request by who made it, so that nobody's key stands for another's.
+    pub(crate) fn digest_for(&self, caller: &Caller) -> Sha256Digest {
+        Sha256Digest::of(format!("{}\n{}\n{}", caller.subject(), self.key, self.request).as_bytes())
+    }
 }
 
 /// A token as lists show it.

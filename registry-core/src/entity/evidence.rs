@@ -12,6 +12,10 @@ pub struct Model {
     pub key_document: String,
     pub document: String,
     pub created_at: i64,
+    /// Of a probe's report: the same for the same files, whatever version read them.
+    pub subject: Option<String>,
+    /// Version of the code that judged.
+    pub tool_version: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, EnumIter, DeriveRelation)]

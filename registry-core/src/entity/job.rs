@@ -19,6 +19,13 @@ pub struct Model {
     pub last_error: Option<String>,
     pub created_at: i64,
     pub finished_at: Option<i64>,
+    /// Of the model that is probed; none for other jobs.
+    pub namespace: Option<String>,
+    /// 0, or more for what may wait behind that.
+    pub priority: i64,
+    /// Of a running probe: `L0` to `L4`.
+    pub progress_level: Option<String>,
+    pub progress_percent: Option<i64>,
 }
 
 #[derive(Debug, Clone, Copy, EnumIter, DeriveRelation)]

@@ -5,10 +5,15 @@
 //! Evidence is keyed by exactly what was read, so a stage whose inputs did not change selects
 //! the evidence that exists instead of running again.
 
+mod history;
 mod probe;
+mod renewal;
 mod stages;
 
+pub use history::ProbeRecord;
+pub(crate) use history::complete_stored;
 pub use probe::{ProbeFile, ProbeTask};
+pub use renewal::StageProgress;
 pub use stages::JobOutcome;
 
 use sea_orm::{ActiveModelTrait, ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, QueryFilter, Set};
@@ -24,7 +29,7 @@ use crate::database::{begin, now_ms, sql};
 use crate::entity::{evidence, revision_stage, signature};
 use crate::error::{Error, Result};
 use crate::identity::Sha256Digest;
-use crate::job::{self, Lease, Work};
+use crate::job::{self, JobState, Lease, Work};
 use crate::license;
 use crate::model::{ModelInfo, lock_model};
 use crate::registry::Registry;
@@ -96,6 +101,10 @@ pub struct StageView {
     pub evidence: Option<Evidence>,
     /// When the evidence was made, in milliseconds since 1970.
     pub recorded_at: Option<i64>,
+    /// How far it has come, where it runs and says so.
+    pub progress: Option<StageProgress>,
+    /// Whether new evidence is being made; what is selected counts until then.
+    pub renewal: Option<JobState>,
 }
 
 /// Whether no stage will change by itself any more. Behind a dead inspection the others wait
@@ -108,7 +117,24 @@ pub fn is_settled(states: impl Iterator<Item = StageState> + Clone) -> bool {
 impl Registry {
     /// All stages of a revision in their order.
     pub async fn stages(&self, revision: &Revision) -> Result<Vec<StageView>> {
-        self.stages_in(&self.db, revision).await
+        let mut views = self.stages_in(&self.db, revision).await?;
+        if let Some(view) = views.iter_mut().find(|view| view.stage == Stage::Probe) {
+            self.show_activity(revision, view).await?;
+        }
+        Ok(views)
+    }
+
+    /// How far the probe has come, and whether it will run again.
+    async fn show_activity(&self, revision: &Revision, view: &mut StageView) -> Result<()> {
+        for active in job::active_probes(&self.db, &revision.id).await? {
+            if view.progress.is_none() {
+                view.progress = active.progress.map(|(level, percent)| StageProgress { level, percent });
+            }
+            if active.is_renewal && view.renewal.is_none() {
+                view.renewal = Some(if active.is_running { JobState::Running } else { JobState::Queued });
+            }
+        }
+        Ok(())
     }
 
     pub(crate) async fn stages_in(
@@ -190,14 +216,17 @@ impl Registry {
         match &recorded {
             Evidence::Inspect(inspection) => {
                 start_dependents(&txn, revision).await?;
+                renewal::renew_adapters(&txn, revision).await?;
                 weights::enqueue_reading(&txn, revision, inspection).await?;
             }
             Evidence::License(facts) => {
                 license::project_edges(&txn, revision, facts).await?;
+                renewal::renew_adapter(&txn, revision).await?;
                 license::redecide_descendants(&txn, &model, None).await?;
             }
             Evidence::Provenance(facts) => {
                 if trust::project_attested(self, &txn, &model, revision, facts).await? {
+                    renewal::renew_adapter(&txn, revision).await?;
                     license::redecide_descendants(&txn, &model, None).await?;
                 }
             }
@@ -216,16 +245,6 @@ impl Registry {
         txn.commit().await?;
         Ok(())
     }
-
-    /// Marks the probe of a revision that nobody looks at any more as not worth running.
-    async fn supersede_probe(&self, lease: &Lease, revision: &Revision) -> Result<()> {
-        let txn = begin(&self.db).await?;
-        job::complete(&txn, lease).await?;
-        set_state(&txn, &revision.id, Stage::Probe, StageState::Superseded).await?;
-        decide_when_settled(&txn, revision).await?;
-        txn.commit().await?;
-        Ok(())
-    }
 }
 
 async fn view(connection: &impl ConnectionTrait, row: revision_stage::Model) -> Result<StageView> {
@@ -238,7 +257,8 @@ async fn view(connection: &impl ConnectionTrait, row: revision_stage::Model) -> 
     let recorded_at = stored.as_ref().map(|stored| stored.created_at);
     let evidence: Option<Evidence> = stored.map(|stored| serde_json::from_str(&stored.document)).transpose()?;
     let status = evidence.as_ref().map_or_else(|| state.status(), Evidence::status);
-    Ok(StageView { stage, state, status, evidence_key: row.evidence_key, evidence, recorded_at })
+    let evidence_key = row.evidence_key;
+    Ok(StageView { stage, state, status, evidence_key, evidence, recorded_at, progress: None, renewal: None })
 }
 
 /// Enters a new revision into the pipeline.
@@ -256,6 +276,7 @@ pub(crate) async fn start(txn: &DatabaseTransaction, revision: &Revision) -> Res
 
 /// A ref points to the revision again: a probe that was not worth running is now.
 pub(crate) async fn resume_superseded(txn: &DatabaseTransaction, revision: &Revision) -> Result<()> {
+    renewal::renew_adapters(txn, revision).await?;
     let row = revision_stage::Entity::find_by_id((revision.id.clone(), Stage::Probe.as_str().to_owned()));
     if row.one(txn).await?.is_some_and(|row| row.state == StageState::Superseded.as_str()) {
         restart(txn, revision, Stage::Probe).await?;
@@ -309,7 +330,8 @@ pub(crate) async fn mark_dead(txn: &DatabaseTransaction, work: &Work) -> Result<
 async fn mark(txn: &DatabaseTransaction, work: &Work, state: StageState) -> Result<()> {
     match work {
         Work::Stage { revision, stage } => set_state(txn, revision, *stage, state).await,
-        Work::Decide { .. } | Work::Weights { .. } | Work::Recheck { .. } => Ok(()),
+        // The report that a renewal is to replace counts meanwhile.
+        Work::Reprobe { .. } | Work::Decide { .. } | Work::Weights { .. } | Work::Recheck { .. } => Ok(()),
     }
 }
 
@@ -338,8 +360,9 @@ async fn select(txn: &DatabaseTransaction, revision: &Revision, key: &EvidenceKe
 /// Stores evidence under its key. The first result wins; returns what is stored now and
 /// whether this call stored it.
 async fn record(txn: &DatabaseTransaction, key: &EvidenceKey, found: &Evidence) -> Result<(Evidence, bool)> {
-    let insert = "INSERT INTO evidence (evidence_key, stage, status, key_document, document, created_at) \
-                  VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING";
+    let insert = "INSERT INTO evidence (evidence_key, stage, status, key_document, document, created_at, subject, \
+                  tool_version) VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING";
+    let subject = (key.stage == Stage::Probe).then(|| key.subject());
     let values = vec![
         key.digest().into(),
         key.stage.as_str().into(),
@@ -347,6 +370,8 @@ async fn record(txn: &DatabaseTransaction, key: &EvidenceKey, found: &Evidence) 
         serde_json::to_string(key)?.into(),
         serde_json::to_string(found)?.into(),
         now_ms().into(),
+        subject.into(),
+        key.tool_version.clone().into(),
     ];
     let first = txn.execute_raw(sql(txn, insert, values)).await?.rows_affected() == 1;
     if first {

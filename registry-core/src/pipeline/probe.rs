@@ -1,20 +1,24 @@
 //! What the probe's worker needs: which files to load, and where its report goes.
 
-use sea_orm::{ColumnTrait, EntityTrait, QueryFilter};
-use verifier::evidence::{Evidence, EvidenceInput, EvidenceKey, Inspection, ProbeReport, Stage};
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder};
+use verifier::evidence::{Evidence, EvidenceInput, EvidenceKey, Inspection, ProbeReport, Relation, Stage, drift};
 
-use crate::entity::reference;
+use crate::database::{begin, rfc3339};
+use crate::entity::{lineage_edge, reference};
 use crate::error::Result;
 use crate::identity::{FileSpec, Sha256Digest};
-use crate::job::Lease;
+use crate::job::{self, Lease, Renewal, Work};
+use crate::license::may_be_told;
 use crate::registry::Registry;
-use crate::revision::Revision;
+use crate::revision::{Revision, files_of, main_head};
 
 /// A probe that has to run.
 #[derive(Debug, Clone)]
 pub struct ProbeTask {
     pub revision: Revision,
     pub files: Vec<ProbeFile>,
+    /// Of the model that an adapter changes, where it is here and the adapter may know of it.
+    pub base: Vec<ProbeFile>,
     pub(crate) key: EvidenceKey,
 }
 
@@ -26,6 +30,12 @@ pub struct ProbeFile {
     pub size: u64,
 }
 
+impl ProbeFile {
+    fn input(&self, folder: &str) -> EvidenceInput {
+        EvidenceInput { role: format!("{folder}{}", self.path), digest: self.sha256.to_string() }
+    }
+}
+
 impl Registry {
     /// The probe a job asks for; `None` when existing evidence or supersession settled it.
     pub(super) async fn plan_probe(
@@ -34,31 +44,90 @@ impl Registry {
         revision: Revision,
         files: &[FileSpec],
     ) -> Result<Option<ProbeTask>> {
-        let wanted = probe_files(files, self.inspection(&revision).await?.as_ref());
-        let inputs =
-            wanted.iter().map(|file| EvidenceInput { role: file.path.clone(), digest: file.sha256.to_string() });
-        let configuration = Sha256Digest::of(self.settings.probe_configuration.as_bytes()).to_string();
-        let key = EvidenceKey::new(Stage::Probe, &self.settings.probe_version, configuration, inputs.collect());
-        if let Some(found) = self.find_evidence(&key).await? {
+        let files = loaded(files, self.inspection(&revision).await?.as_ref());
+        let base = self.base_files(&revision).await?;
+        let requested = match &lease.work {
+            Work::Reprobe { cause: Renewal::Requested(request), .. } => Some(request.clone()),
+            _ => None,
+        };
+        let key = self.probe_key(&files, &base, requested.as_deref());
+        let known = if requested.is_none() { self.last_evidence(&key).await? } else { None };
+        if let Some((key, found)) = known {
             self.finish_stage(lease, &revision, &key, &found).await?;
             return Ok(None);
         }
-        if !self.is_head(&revision).await? {
+        // Who asks for a revision that no ref points to means this one.
+        if requested.is_none() && !self.is_head(&revision).await? {
             self.supersede_probe(lease, &revision).await?;
             return Ok(None);
         }
-        Ok(Some(ProbeTask { revision, files: wanted, key }))
+        Ok(Some(ProbeTask { revision, files, base, key }))
     }
 
-    /// Stores a probe's report.
-    pub async fn finish_probe(&self, lease: &Lease, task: &ProbeTask, report: ProbeReport) -> Result<()> {
+    fn probe_key(&self, files: &[ProbeFile], base: &[ProbeFile], requested: Option<&str>) -> EvidenceKey {
+        let asked = requested
+            .map(|digest| EvidenceInput { role: EvidenceInput::REQUESTED.to_owned(), digest: digest.to_owned() });
+        let own = files.iter().map(|file| file.input(""));
+        let inputs = own.chain(base.iter().map(|file| file.input(EvidenceInput::BASE))).chain(asked).collect();
+        let configuration = Sha256Digest::of(self.settings.probe_configuration.as_bytes()).to_string();
+        EvidenceKey::new(Stage::Probe, &self.settings.probe_version, configuration, inputs)
+    }
+
+    /// The files of the model that the revision is an adapter of. It is found as its lineage is: by
+    /// name, at the head of its main branch, and only where everybody who sees the adapter may know of it.
+    async fn base_files(&self, revision: &Revision) -> Result<Vec<ProbeFile>> {
+        let edges = lineage_edge::Entity::find()
+            .filter(lineage_edge::Column::RevisionId.eq(&revision.id))
+            .filter(lineage_edge::Column::Relation.eq(Relation::Adapter.as_str()))
+            .order_by_asc(lineage_edge::Column::Parent);
+        for edge in edges.all(&self.db).await? {
+            let files = self.files_of_base(revision, &edge.parent).await?;
+            if !files.is_empty() {
+                return Ok(files);
+            }
+        }
+        Ok(Vec::new())
+    }
+
+    async fn files_of_base(&self, revision: &Revision, name: &str) -> Result<Vec<ProbeFile>> {
+        let Ok(name) = name.parse() else { return Ok(Vec::new()) };
+        let Some(parent) = self.model_named(&self.db, &name).await? else { return Ok(Vec::new()) };
+        let adapter = self.model_by_id(&revision.model_id).await?;
+        if parent.id == adapter.id || !may_be_told(&parent, &adapter) {
+            return Ok(Vec::new());
+        }
+        let Some(head) = main_head(&self.db, &parent.id).await? else { return Ok(Vec::new()) };
+        let files = files_of(&self.db, &head.id).await?;
+        Ok(loaded(&files, self.inspection(&head).await?.as_ref()))
+    }
+
+    /// Stores a probe's report, with what it says beside the last one over the same files.
+    pub async fn finish_probe(&self, lease: &Lease, task: &ProbeTask, mut report: ProbeReport) -> Result<()> {
+        if let Some(calibration) = &report.calibration {
+            let earlier = self.last_report(&task.revision, &task.key.subject(), calibration).await?;
+            let finding = earlier.and_then(|(old, at)| drift::compare(&report, &old, &rfc3339(at)));
+            report.findings.extend(finding);
+        }
         let evidence = Evidence::Probe(Box::new(report));
         self.finish_stage(lease, &task.revision, &task.key, &evidence).await
     }
 
+    /// Marks the probe of a revision that nobody looks at any more as not worth running. One that has
+    /// a report keeps it.
+    async fn supersede_probe(&self, lease: &Lease, revision: &Revision) -> Result<()> {
+        let txn = begin(&self.db).await?;
+        job::complete(&txn, lease).await?;
+        if matches!(lease.work, Work::Stage { .. }) {
+            super::set_state(&txn, &revision.id, Stage::Probe, super::StageState::Superseded).await?;
+            super::decide_when_settled(&txn, revision).await?;
+        }
+        txn.commit().await?;
+        Ok(())
+    }
+
     /// What inspection said about a revision, once it has.
     pub(super) async fn inspection(&self, revision: &Revision) -> Result<Option<Inspection>> {
-        let stages = self.stages(revision).await?;
+        let stages = self.stages_in(&self.db, revision).await?;
         Ok(stages.iter().find_map(|view| view.evidence.as_ref()?.as_inspection()).cloned())
     }
 
@@ -68,18 +137,10 @@ impl Registry {
     }
 }
 
-/// The weights; for weights that do not carry their configuration, also the JSON beside them.
-fn probe_files(files: &[FileSpec], inspection: Option<&Inspection>) -> Vec<ProbeFile> {
+/// The files that an engine reads.
+fn loaded(files: &[FileSpec], inspection: Option<&Inspection>) -> Vec<ProbeFile> {
     let Some(inspection) = inspection else { return Vec::new() };
-    let is_weights = |path: &str| inspection.files.iter().any(|file| file.path == path && file.weights);
-    let self_contained = inspection.format.as_deref() == Some("gguf");
-    let wanted = |file: &&FileSpec| {
-        is_weights(&file.path)
-            || (!self_contained
-                && !file.path.contains('/')
-                && std::path::Path::new(&file.path).extension().is_some_and(|extension| extension == "json"))
-    };
     let to_probe =
         |file: &FileSpec| ProbeFile { path: file.path.clone(), sha256: file.sha256.clone(), size: file.size };
-    files.iter().filter(wanted).map(to_probe).collect()
+    files.iter().filter(|file| inspection.is_loaded(&file.path)).map(to_probe).collect()
 }

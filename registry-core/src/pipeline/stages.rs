@@ -13,7 +13,7 @@ use super::probe::ProbeTask;
 use crate::entity::blob_digest;
 use crate::error::{Error, Result};
 use crate::identity::{FileSpec, Sha256Digest};
-use crate::job::{Lease, Work};
+use crate::job::{Lease, Renewal, Work};
 use crate::registry::Registry;
 use crate::revision::{Revision, files_of, revision_by_id};
 
@@ -21,6 +21,9 @@ use crate::revision::{Revision, files_of, revision_by_id};
 const INSPECT_VERSION: &str = "inspect-2";
 const LICENSE_VERSION: &str = "license-2";
 const PROVENANCE_VERSION: &str = "provenance-2";
+
+/// How long a job for another version of the engine rests before a worker that may have it looks again.
+const OTHER_ENGINE_PAUSE_MS: i64 = 30_000;
 
 /// Values of one query; SQLite takes some 30,000.
 const MAX_VALUES: usize = 1000;
@@ -50,6 +53,11 @@ impl Registry {
                 return Ok(JobOutcome::Done);
             }
             Work::Stage { revision, stage } => (revision_by_id(&self.db, revision).await?, *stage),
+            Work::Reprobe { cause: Renewal::Engine(version), .. } if *version != self.settings.probe_version => {
+                self.give_back(lease, OTHER_ENGINE_PAUSE_MS).await?;
+                return Ok(JobOutcome::Done);
+            }
+            Work::Reprobe { revision, .. } => (revision_by_id(&self.db, revision).await?, Stage::Probe),
         };
         let files = files_of(&self.db, &revision.id).await?;
         if stage == Stage::Probe {

@@ -1,6 +1,6 @@
 //! Decisions: stored, in force, and asked by every read.
 
-use registry_core::{Error, Question, Role, Visibility};
+use registry_core::{Claim, Error, Question, Role, Visibility};
 use verifier::evidence::ProbeVerdict;
 use verifier::policy::{Policy, Use};
 use verifier::provenance::oms::SigningKey;
@@ -80,7 +80,7 @@ on_both_databases! {
         let registry = registry_core::Registry::open(opening).await.unwrap();
         // Until it is decided anew, nothing is in force: closed, not open.
         assert!(registry.live_decision(&model, &revision, "development").await.unwrap().is_none());
-        while let Some(lease) = registry.claim_job().await.unwrap() {
+        while let Some(lease) = registry.claim_job(Claim::default()).await.unwrap() {
             registry.run_job(&lease).await.unwrap();
         }
         let decision = registry.live_decision(&model, &revision, "development").await.unwrap().unwrap();

@@ -1,6 +1,6 @@
 //! The queue: nothing is lost, nothing is done twice, failures stay visible.
 
-use registry_core::{Error, JobOutcome, JobState, StageState, Work};
+use registry_core::{Claim, Error, JobOutcome, JobState, StageState, Work};
 use sea_orm::{ConnectionTrait, TransactionTrait};
 use verifier::evidence::{ProbeVerdict, Stage, Status};
 
@@ -25,7 +25,7 @@ on_both_databases! {
         world.run_jobs(ProbeVerdict::Passed).await;
         let second = world.push(&model, &[("w.gguf", &weights), ("README.md", b"# Tiny\n")]).await.revision;
         let mut probes = 0;
-        while let Some(lease) = world.registry.claim_job().await.unwrap() {
+        while let Some(lease) = world.registry.claim_job(Claim::default()).await.unwrap() {
             if let JobOutcome::Probe(_) = world.registry.run_job(&lease).await.unwrap() {
                 probes += 1;
             }
@@ -61,7 +61,7 @@ on_both_databases! {
             let registry = world.registry.clone();
             workers.push(tokio::spawn(async move {
                 let mut taken = Vec::new();
-                while let Some(lease) = registry.claim_job().await.unwrap() {
+                while let Some(lease) = registry.claim_job(Claim::default()).await.unwrap() {
                     taken.push(lease.job_id);
                 }
                 taken
@@ -80,12 +80,12 @@ on_both_databases! {
     async fn a_dead_workers_job_goes_to_another_and_its_late_result_is_refused(world: World) {
         let model = world.model("acme/tiny").await;
         world.push(&model, &[("w.gguf", &tiny_model())]).await;
-        let first = world.registry.claim_job().await.unwrap().unwrap();
-        assert!(world.registry.claim_job().await.unwrap().is_none());
+        let first = world.registry.claim_job(Claim::default()).await.unwrap().unwrap();
+        assert!(world.registry.claim_job(Claim::default()).await.unwrap().is_none());
         world.execute("UPDATE job SET lease_until = 1 WHERE state = 'running'").await;
-        let second = world.registry.claim_job().await.unwrap().unwrap();
+        let second = world.registry.claim_job(Claim::default()).await.unwrap().unwrap();
         assert_eq!((second.job_id.as_str(), second.attempt), (first.job_id.as_str(), 2));
-        assert!(matches!(world.registry.renew_lease(&first).await, Err(Error::LeaseLost)));
+        assert!(matches!(world.registry.renew_lease(&first, None).await, Err(Error::LeaseLost)));
         assert!(matches!(world.registry.run_job(&first).await, Err(Error::LeaseLost)));
         world.run_job(&second, ProbeVerdict::Passed).await;
         assert_eq!(world.count("SELECT COUNT(*) FROM evidence WHERE stage = 'inspect'").await, 1);
@@ -94,9 +94,9 @@ on_both_databases! {
     async fn a_released_job_is_taken_again_at_once_without_costing_an_attempt(world: World) {
         let model = world.model("acme/m").await;
         world.push(&model, &[("a", b"a")]).await;
-        let lease = world.registry.claim_job().await.unwrap().unwrap();
+        let lease = world.registry.claim_job(Claim::default()).await.unwrap().unwrap();
         world.registry.release_job(&lease).await.unwrap();
-        let again = world.registry.claim_job().await.unwrap().unwrap();
+        let again = world.registry.claim_job(Claim::default()).await.unwrap().unwrap();
         assert_eq!((again.job_id, again.attempt), (lease.job_id, 1));
     }
 
@@ -106,7 +106,7 @@ on_both_databases! {
         let mut attempts = 0;
         loop {
             world.execute("UPDATE job SET run_at = 0 WHERE state = 'queued'").await;
-            let Some(lease) = world.registry.claim_job().await.unwrap() else { break };
+            let Some(lease) = world.registry.claim_job(Claim::default()).await.unwrap() else { break };
             if matches!(lease.work, Work::Stage { stage: Stage::License, .. }) {
                 attempts += 1;
                 world.registry.fail_job(&lease, "the license reader broke").await.unwrap();
@@ -138,7 +138,7 @@ on_both_databases! {
         let mut claims = 0;
         for _ in 0..10 {
             // The decision that a dead inspection leads to is another job.
-            let claimed = world.registry.claim_job().await.unwrap();
+            let claimed = world.registry.claim_job(Claim::default()).await.unwrap();
             if claimed.is_some_and(|lease| matches!(lease.work, Work::Stage { .. })) { claims += 1 }
             world.execute("UPDATE job SET lease_until = 1 WHERE state = 'running'").await;
         }
@@ -150,14 +150,14 @@ on_both_databases! {
         let model = world.model("acme/tiny").await;
         let revision = world.push(&model, &[("w.gguf", &tiny_model())]).await.revision;
         let mut probe = None;
-        while let Some(lease) = world.registry.claim_job().await.unwrap() {
+        while let Some(lease) = world.registry.claim_job(Claim::default()).await.unwrap() {
             if let JobOutcome::Probe(task) = world.registry.run_job(&lease).await.unwrap() {
                 probe = Some((lease, task));
             }
         }
         let (slow, task) = probe.unwrap();
         world.execute("UPDATE job SET lease_until = 1 WHERE state = 'running'").await;
-        let fast = world.registry.claim_job().await.unwrap().unwrap();
+        let fast = world.registry.claim_job(Claim::default()).await.unwrap().unwrap();
         let JobOutcome::Probe(same) = world.registry.run_job(&fast).await.unwrap() else { panic!("no probe") };
         world.registry.finish_probe(&fast, &same, report(ProbeVerdict::Passed)).await.unwrap();
         let late = world.registry.finish_probe(&slow, &task, report(ProbeVerdict::Failed)).await;
@@ -174,7 +174,7 @@ async fn a_decision_takes_its_locks_in_the_order_of_a_commit() {
     let model = world.model("acme/tiny").await;
     world.push(&model, &[("w.gguf", &tiny_model())]).await;
     let decide = loop {
-        let lease = world.registry.claim_job().await.unwrap().unwrap();
+        let lease = world.registry.claim_job(Claim::default()).await.unwrap().unwrap();
         if matches!(lease.work, Work::Decide { .. }) {
             break lease;
         }

@@ -10,6 +10,7 @@ mod gate;
 mod identity;
 mod jobs;
 mod licenses;
+mod probes;
 mod reports;
 mod revisions;
 mod s3;

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use bytes::Bytes;
 use registry_core::{
-    Caller, Commit, Committed, Decision, Expected, FileSpec, InstanceKeys, JobOutcome, KeyDocuments, Lease, ModelInfo,
-    ModelKind, NewToken, Opening, PageRequest, Registry, Role, S3Settings, Settings, Sha256Digest, Storage,
+    Caller, Claim, Commit, Committed, Decision, Expected, FileSpec, InstanceKeys, JobOutcome, KeyDocuments, Lease,
+    ModelInfo, ModelKind, NewToken, Opening, PageRequest, Registry, Role, S3Settings, Settings, Sha256Digest, Storage,
     UploadStatus, Visibility,
 };
 use sea_orm::{ConnectionTrait, Database, DatabaseConnection};
@@ -166,7 +166,7 @@ impl World {
     /// Runs every job that is due; probes report `verdict`.
     pub(crate) async fn run_jobs(&self, verdict: ProbeVerdict) -> u32 {
         let mut ran = 0;
-        while let Some(lease) = self.registry.claim_job().await.unwrap() {
+        while let Some(lease) = self.registry.claim_job(Claim::default()).await.unwrap() {
             self.run_job(&lease, verdict).await;
             ran += 1;
         }

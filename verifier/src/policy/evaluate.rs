@@ -224,17 +224,21 @@ fn missing_evidence(stage: Stage, status: Status) -> Option<Reason> {
         return None;
     }
     let name = stage.as_str();
+    let again = match stage {
+        Stage::Probe => "Probe the revision again (weighhouse model probe)".to_owned(),
+        _ => format!("Retry the stage {name}"),
+    };
     let (word, remedy) = match status {
         Status::Pending | Status::Running => ("has not finished", "Wait until the pipeline has finished.".to_owned()),
-        Status::Stale => ("ran longer ago than is allowed", format!("Retry the stage {name} to renew its evidence.")),
+        Status::Stale => ("ran longer ago than is allowed", format!("{again} to renew its evidence.")),
         Status::Failed => ("failed", format!("Read the findings of the stage {name} and push a corrected revision.")),
         Status::Unsupported => {
             ("does not support this model", "Use a supported format, or ask for a waiver.".to_owned())
         }
         Status::Inconclusive => {
-            ("came to no conclusion", format!("Raise the limit that the report of {name} names and retry it."))
+            ("came to no conclusion", format!("Remove the cause that the report of {name} names. {again}."))
         }
-        _ => ("left no evidence", format!("Retry the stage {name}; the list of dead jobs says why it stopped.")),
+        _ => ("left no evidence", format!("{again}; the list of dead jobs says why it stopped.")),
     };
     Some(Reason {
         code: format!("EVIDENCE_{}_{}", name.to_uppercase(), status.as_str().to_uppercase()),

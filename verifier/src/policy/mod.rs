@@ -10,7 +10,7 @@ mod data;
 mod evaluate;
 mod input;
 
-pub use data::{EnvironmentData, PolicyData};
+pub use data::{DemandedConformance, DemandedLevel, DemandedSandbox, EnvironmentData, PolicyData, ProbeDemands};
 pub use evaluate::{Outcome, Policy, Reason, Suggestion, Waived};
 pub use input::{
     Advisory, EvidenceDocuments, EvidenceState, PolicyInput, PolicyModel, Use, UseError, UseValue, Waiver,
