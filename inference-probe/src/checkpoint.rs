@@ -49,7 +49,9 @@ impl<'a> Checkpoint<'a> {
     /// Finds the model among `files` and reads its header.
     pub(crate) fn open(files: &'a [ModelFile]) -> Result<Self, CheckpointError> {
         if transformers::is_folder(files) {
-            return transformers::open(files);
+            let others = files.iter().filter(|file| gguf::is_gguf(file)).count();
+            let folder = || transformers::open(files);
+            return if others == 0 { folder() } else { Err(CheckpointError::SeveralModels(others + 1)) };
         }
         gguf::open(files)
     }

@@ -10,6 +10,8 @@ pub(crate) enum CheckpointError {
     NoWeights,
     #[error("`{file}`{} is not a kind of file that is run", and_others(*.others))]
     Container { file: String, others: usize },
+    #[error("`{file}` has no `config.json` beside it, without which weights are only numbers")]
+    NoConfig { file: String },
     #[error("{0} models, of which a probe runs one")]
     SeveralModels(usize),
     #[error("{detail}")]
@@ -36,7 +38,7 @@ impl CheckpointError {
     /// The code of the finding.
     pub(crate) const fn code(&self) -> &'static str {
         match self {
-            Self::NoWeights | Self::Container { .. } => "CONTAINER_UNSUPPORTED",
+            Self::NoWeights | Self::Container { .. } | Self::NoConfig { .. } => "CONTAINER_UNSUPPORTED",
             Self::SeveralModels(_) => "SEVERAL_MODELS",
             Self::Split { .. } => "SPLIT_INCOMPLETE",
             Self::Gguf { error, .. } => error.code(),
@@ -54,7 +56,8 @@ impl CheckpointError {
         match self {
             Self::NoWeights | Self::Container { .. } | Self::SeveralModels(_) => None,
             Self::ModelType(_) | Self::ConfigUnsupported { .. } => Some("config.json"),
-            Self::Split { file, .. }
+            Self::NoConfig { file }
+            | Self::Split { file, .. }
             | Self::Gguf { file, .. }
             | Self::Safetensors { file, .. }
             | Self::Config { file, .. }
@@ -69,6 +72,7 @@ impl CheckpointError {
         match self {
             Self::NoWeights
             | Self::Container { .. }
+            | Self::NoConfig { .. }
             | Self::SeveralModels(_)
             | Self::ModelType(_)
             | Self::ConfigUnsupported { .. }
@@ -83,6 +87,9 @@ impl CheckpointError {
         match self {
             Self::NoWeights | Self::Container { .. } => {
                 "Only GGUF files and safetensors with their configuration are run; convert the model to have it probed."
+            }
+            Self::NoConfig { .. } => {
+                "Probe the folder that holds the weights, their configuration and their tokenizer."
             }
             Self::SeveralModels(_) => "Probe each model by itself, or keep one model in a revision.",
             Self::Split { .. } => "Put all parts of the model beside each other.",

@@ -11,6 +11,9 @@ fn parts(files: &[ModelFile]) -> Result<Vec<&ModelFile>, CheckpointError> {
     let found: Vec<&ModelFile> = files.iter().filter(|file| is_gguf(file)).collect();
     match (files, found.is_empty()) {
         ([], _) => Err(CheckpointError::NoWeights),
+        ([first, ..], true) if super::transformers::is_safetensors(first) => {
+            Err(CheckpointError::NoConfig { file: first.name.clone() })
+        }
         ([first, others @ ..], true) => {
             Err(CheckpointError::Container { file: first.name.clone(), others: others.len() })
         }

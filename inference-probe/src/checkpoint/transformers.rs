@@ -99,7 +99,11 @@ fn pooling(files: &[ModelFile]) -> Result<Option<u64>, CheckpointError> {
 
 fn read_tensors(files: &[ModelFile]) -> Result<HashMap<String, Stored<'_>>, CheckpointError> {
     let mut stored = HashMap::new();
-    for file in files.iter().filter(|file| is_safetensors(file)) {
+    // Some publishers put the same weights beside, in their own names and in one file.
+    let is_usual = |file: &&ModelFile| is_safetensors(file) && file.name.starts_with("model");
+    let has_usual = files.iter().any(|file| is_usual(&file));
+    let wanted = files.iter().filter(|file| if has_usual { is_usual(file) } else { is_safetensors(file) });
+    for file in wanted {
         let refused = |error| CheckpointError::Safetensors { file: file.name.clone(), error };
         let header = safetensors::read_header(file.reader.as_ref()).map_err(refused)?;
         for info in header.tensors {
