@@ -4,9 +4,9 @@
 //! own weights, so that the golden does not depend on how an engine applies adapters.
 
 use super::super::Tensor;
-use super::checkpoints::{self, File};
 use super::dense;
 use super::model::{GROUPED, Model, Sizes};
+use super::stored::{File, pairs_to_halves};
 use crate::random::Random;
 use crate::safetensors;
 
@@ -102,7 +102,7 @@ impl Delta {
         let name = |part: &str| format!("base_model.model.model.layers.{}.{name}.lora_{part}.weight", self.block);
         let [rank, inputs, outputs] = [RANK, self.inputs, self.outputs].map(|length| length as u64);
         let up = match gguf {
-            "attn_q" => checkpoints::pairs_to_halves(&self.up, RANK, sizes.head_length),
+            "attn_q" => pairs_to_halves(&self.up, RANK, sizes.head_length),
             _ => self.up.clone(),
         };
         [

@@ -4,13 +4,13 @@
 //! (names, the order of rotated elements, gains without their 1, factors from formulas) is
 //! tested without a converter.
 
-use std::fmt::Write;
-
-use super::super::vocabulary::byte_level_tokenizer;
-use super::super::{Builder, Tensor};
-use super::model::{GROUPED, LONG_HEADS, Model, Sizes, Vocabulary};
-use super::{dense, experts, gemma};
-use crate::safetensors;
+use super::layouts::{
+    COHERE, GEMMA, GEMMA2, GLM4, GPT_NEOX, GPT2, LLAMA, Layout, MIXTRAL, OLMO2, PHI, PHI3, QWEN2, QWEN3_MOE, STABLELM,
+    STARCODER2,
+};
+use super::model::{GROUPED, LONG_HEADS, UNGROUPED, attention, attention_biases, gain_and_bias};
+use super::stored::{ElementType, File};
+use super::{dense, experts, gemma, layer_norm};
 
 /// A folder that `transformers` would load, and the golden that it must reproduce.
 #[derive(Debug, Clone, Copy)]
@@ -20,9 +20,6 @@ pub struct Checkpoint {
     pub case: &'static str,
     pub(super) build: fn() -> Vec<File>,
 }
-
-/// A file's name and bytes.
-pub type File = (String, Vec<u8>);
 
 impl Checkpoint {
     /// `config.json`, the weights, their index where there are several files of them, and the
@@ -72,6 +69,43 @@ const CHECKPOINTS: &[Checkpoint] = &[
     checkpoint("smollm3", "smollm3", || {
         Layout { model_type: "smollm3", ..LLAMA }.files(dense::smollm3(), SMOLLM3_CONFIG, ElementType::F32)
     }),
+    checkpoint("qwen2-moe", "qwen2moe", || {
+        let layout = Layout { model_type: "qwen2_moe", ..QWEN3_MOE };
+        layout.files(experts::qwen2moe(), &qwen2_moe_config(), ElementType::F32)
+    }),
+    checkpoint("olmoe", "olmoe", || {
+        Layout { model_type: "olmoe", ..QWEN3_MOE }.files(experts::olmoe(), &olmoe_config(), ElementType::F32)
+    }),
+    checkpoint("gemma", "gemma", || GEMMA.files(gemma::gemma1(), "", ElementType::F32)),
+    checkpoint("glm4", "glm4", || GLM4.files(dense::glm4(), GLM4_CONFIG, ElementType::F32)),
+    checkpoint("olmo", "olmo-clamped", || {
+        Layout { model_type: "olmo", ..LLAMA }.files(layer_norm::olmo_clamped(), OLMO_CONFIG, ElementType::F32)
+    }),
+    checkpoint("cohere", "command-r", || {
+        COHERE.files(layer_norm::cohere("command-r", GROUPED), COHERE_CONFIG, ElementType::F32)
+    }),
+    checkpoint("cohere2", "cohere2", || {
+        Layout { model_type: "cohere2", ..COHERE }.files(layer_norm::cohere2(), COHERE2_CONFIG, ElementType::F32)
+    }),
+    checkpoint("stablelm", "stablelm-biases", || {
+        let model = layer_norm::stablelm(UNGROUPED).block(gain_and_bias("ffn_norm", &UNGROUPED));
+        STABLELM.files(model.block(attention_biases(&UNGROUPED)), STABLELM_CONFIG, ElementType::F32)
+    }),
+    checkpoint("stablelm-parallel", "stablelm-parallel", || {
+        STABLELM.files(layer_norm::stablelm_parallel(), STABLELM_PARALLEL_CONFIG, ElementType::F32)
+    }),
+    checkpoint("starcoder2", "starcoder2", || {
+        STARCODER2.files(layer_norm::starcoder2(), STARCODER2_CONFIG, ElementType::F32)
+    }),
+    checkpoint("phi", "phi2", || {
+        let model = layer_norm::phi2(attention(&UNGROUPED), attention_biases(&UNGROUPED));
+        PHI.files(model, PHI_CONFIG, ElementType::F32)
+    }),
+    checkpoint("gpt-neox", "gptneox", || GPT_NEOX.files(layer_norm::gptneox(true), GPT_NEOX_CONFIG, ElementType::F32)),
+    checkpoint("gpt-neox-sequential", "gptneox-sequential", || {
+        GPT_NEOX.files(layer_norm::gptneox(false), GPT_NEOX_SEQUENTIAL_CONFIG, ElementType::F32)
+    }),
+    checkpoint("gpt2", "gpt2", || GPT2.files(layer_norm::positioned("gpt2"), r#","n_ctx":256"#, ElementType::F32)),
 ];
 
 const fn checkpoint(name: &'static str, case: &'static str, build: fn() -> Vec<File>) -> Checkpoint {
@@ -85,6 +119,19 @@ const GEMMA3_CONFIG: &str = r#","sliding_window":8,"sliding_window_pattern":6,"q
 const MIXTRAL_CONFIG: &str = r#","num_local_experts":8,"num_experts_per_tok":3,"sliding_window":null"#;
 const GRANITE_CONFIG: &str = r#","embedding_multiplier":3.0,"residual_multiplier":0.6,"attention_multiplier":0.4,"logits_scaling":2.5,"attention_bias":false,"mlp_bias":false"#;
 const SMOLLM3_CONFIG: &str = r#","no_rope_layers":[1,1,1,0,1],"no_rope_layer_interval":4"#;
+
+const GLM4_CONFIG: &str = r#","partial_rotary_factor":0.5,"attention_bias":false"#;
+const OLMO_CONFIG: &str = r#","clip_qkv":0.8,"attention_bias":false"#;
+const COHERE_CONFIG: &str = r#","logit_scale":0.6,"use_qk_norm":false,"attention_bias":false"#;
+const COHERE2_CONFIG: &str = r#","logit_scale":0.6,"sliding_window":8,"sliding_window_pattern":4,"attention_bias":false,"layer_norm_bias":false"#;
+const STABLELM_CONFIG: &str =
+    r#","partial_rotary_factor":0.25,"use_qkv_bias":true,"use_parallel_residual":false,"qk_layernorm":false"#;
+const STABLELM_PARALLEL_CONFIG: &str =
+    r#","partial_rotary_factor":0.25,"use_qkv_bias":false,"use_parallel_residual":true,"qk_layernorm":true"#;
+const STARCODER2_CONFIG: &str = r#","use_bias":true,"sliding_window":null"#;
+const PHI_CONFIG: &str = r#","partial_rotary_factor":0.5,"qk_layernorm":false"#;
+const GPT_NEOX_CONFIG: &str = r#","rotary_pct":0.25,"rotary_emb_base":10000,"use_parallel_residual":true"#;
+const GPT_NEOX_SEQUENTIAL_CONFIG: &str = r#","rotary_pct":0.25,"rotary_emb_base":10000,"use_parallel_residual":false"#;
 
 fn phi3_config() -> String {
     format!(
@@ -103,317 +150,27 @@ fn qwen3_moe_config() -> String {
     )
 }
 
-/// How one family stores its tensors.
-#[derive(Clone, Copy)]
-struct Layout {
-    /// Value of `model_type`.
-    model_type: &'static str,
-    /// Value of `hidden_act`.
-    activation: &'static str,
-    /// Names of a block's tensors, GGUF's first.
-    names: &'static [(&'static str, &'static str)],
-    /// Names of the matrices of each expert, GGUF's first; `{}` stands for the expert's number.
-    experts: &'static [(&'static str, &'static str)],
-    /// Whether the elements that are rotated together lie half a head apart here, but side by side in GGUF.
-    halves_become_pairs: bool,
-    /// Whether gains are stored without their 1.
-    gains_from_zero: bool,
-    /// Number of files that share the weights.
-    shards: usize,
+fn qwen2_moe_config() -> String {
+    format!(
+        r#","num_experts":{},"num_experts_per_tok":{},"moe_intermediate_size":{},"shared_expert_intermediate_size":{},"norm_topk_prob":false,"decoder_sparse_step":1,"mlp_only_layers":[]"#,
+        experts::EXPERTS,
+        experts::EXPERTS_USED,
+        experts::EXPERT_LENGTH,
+        experts::SHARED_LENGTH
+    )
 }
 
-const LLAMA: Layout = Layout {
-    model_type: "llama",
-    activation: "silu",
-    names: &[
-        ("attn_norm", "input_layernorm"),
-        ("attn_q", "self_attn.q_proj"),
-        ("attn_k", "self_attn.k_proj"),
-        ("attn_v", "self_attn.v_proj"),
-        ("attn_output", "self_attn.o_proj"),
-        ("attn_q_norm", "self_attn.q_norm"),
-        ("attn_k_norm", "self_attn.k_norm"),
-        ("ffn_norm", "post_attention_layernorm"),
-        ("ffn_gate", "mlp.gate_proj"),
-        ("ffn_up", "mlp.up_proj"),
-        ("ffn_down", "mlp.down_proj"),
-        ("ffn_gate_inp", "mlp.gate"),
-    ],
-    experts: &[],
-    halves_become_pairs: true,
-    gains_from_zero: false,
-    shards: 1,
-};
-
-const QWEN2: Layout = Layout { model_type: "qwen2", halves_become_pairs: false, ..LLAMA };
-
-const GEMMA2: Layout = Layout {
-    model_type: "gemma2",
-    activation: "gelu_pytorch_tanh",
-    names: &[
-        ("attn_norm", "input_layernorm"),
-        ("attn_q", "self_attn.q_proj"),
-        ("attn_k", "self_attn.k_proj"),
-        ("attn_v", "self_attn.v_proj"),
-        ("attn_output", "self_attn.o_proj"),
-        ("attn_q_norm", "self_attn.q_norm"),
-        ("attn_k_norm", "self_attn.k_norm"),
-        ("post_attention_norm", "post_attention_layernorm"),
-        ("ffn_norm", "pre_feedforward_layernorm"),
-        ("post_ffw_norm", "post_feedforward_layernorm"),
-        ("ffn_gate", "mlp.gate_proj"),
-        ("ffn_up", "mlp.up_proj"),
-        ("ffn_down", "mlp.down_proj"),
-    ],
-    halves_become_pairs: false,
-    gains_from_zero: true,
-    ..LLAMA
-};
-
-const PHI3: Layout = Layout {
-    model_type: "phi3",
-    names: &[
-        ("attn_norm", "input_layernorm"),
-        ("attn_qkv", "self_attn.qkv_proj"),
-        ("attn_output", "self_attn.o_proj"),
-        ("ffn_norm", "post_attention_layernorm"),
-        ("ffn_up", "mlp.gate_up_proj"),
-        ("ffn_down", "mlp.down_proj"),
-    ],
-    ..QWEN2
-};
-
-const OLMO2: Layout = Layout {
-    model_type: "olmo2",
-    names: &[
-        ("attn_q", "self_attn.q_proj"),
-        ("attn_k", "self_attn.k_proj"),
-        ("attn_v", "self_attn.v_proj"),
-        ("attn_output", "self_attn.o_proj"),
-        ("attn_q_norm", "self_attn.q_norm"),
-        ("attn_k_norm", "self_attn.k_norm"),
-        ("post_attention_norm", "post_attention_layernorm"),
-        ("post_ffw_norm", "post_feedforward_layernorm"),
-        ("ffn_gate", "mlp.gate_proj"),
-        ("ffn_up", "mlp.up_proj"),
-        ("ffn_down", "mlp.down_proj"),
-    ],
-    ..QWEN2
-};
-
-const MIXTRAL: Layout = Layout {
-    model_type: "mixtral",
-    names: &[
-        ("attn_norm", "input_layernorm"),
-        ("attn_q", "self_attn.q_proj"),
-        ("attn_k", "self_attn.k_proj"),
-        ("attn_v", "self_attn.v_proj"),
-        ("attn_output", "self_attn.o_proj"),
-        ("ffn_norm", "post_attention_layernorm"),
-        ("ffn_gate_inp", "block_sparse_moe.gate"),
-    ],
-    experts: &[
-        ("ffn_gate_exps", "block_sparse_moe.experts.{}.w1"),
-        ("ffn_down_exps", "block_sparse_moe.experts.{}.w2"),
-        ("ffn_up_exps", "block_sparse_moe.experts.{}.w3"),
-    ],
-    ..LLAMA
-};
-
-const QWEN3_MOE: Layout = Layout {
-    model_type: "qwen3_moe",
-    experts: &[
-        ("ffn_gate_exps", "mlp.experts.{}.gate_proj"),
-        ("ffn_down_exps", "mlp.experts.{}.down_proj"),
-        ("ffn_up_exps", "mlp.experts.{}.up_proj"),
-    ],
-    ..QWEN2
-};
-
-/// The element type of all weights.
-#[derive(Debug, Clone, Copy)]
-enum ElementType {
-    F32,
-    BF16,
-    F16,
-}
-
-impl ElementType {
-    /// The name in `config.json`.
-    const fn torch_name(self) -> &'static str {
-        match self {
-            Self::F32 => "float32",
-            Self::BF16 => "bfloat16",
-            Self::F16 => "float16",
-        }
-    }
-
-    fn encode(self, values: &[f32]) -> Vec<u8> {
-        match self {
-            Self::F32 => super::super::TensorType::F32.encode(values),
-            Self::F16 => super::super::TensorType::F16.encode(values),
-            // The values are cut to what fits.
-            Self::BF16 => values.iter().flat_map(|value| value.to_le_bytes()[2..].to_vec()).collect(),
-        }
-    }
-}
-
-impl Layout {
-    /// `extra` is what the configuration says beyond sizes, beginning with a comma.
-    fn files(&self, model: Model, extra: &str, element_type: ElementType) -> Vec<File> {
-        let (sizes, vocabulary) = (model.sizes, model.vocabulary_kind());
-        let gguf = model.builder();
-        let config = self.config(&gguf, &sizes, element_type, extra);
-        let tensors = gguf.tensors.iter().flat_map(|tensor| self.tensors(tensor, &sizes, element_type));
-        let tensors: Vec<safetensors::Tensor> = tensors.collect();
-        let mut files = match self.shards {
-            1 => vec![("model.safetensors".to_owned(), file(&tensors))],
-            count => shard(&tensors, count),
-        };
-        files.push(("config.json".to_owned(), config.into_bytes()));
-        if matches!(vocabulary, Vocabulary::ByteLevel) {
-            files.push(("tokenizer.json".to_owned(), byte_level_tokenizer().into_bytes()));
-        }
-        files
-    }
-
-    fn config(&self, gguf: &Builder, sizes: &Sizes, element_type: ElementType, extra: &str) -> String {
-        let tied = !gguf.tensors.iter().any(|tensor| tensor.name == b"output.weight");
-        let base = number(gguf, "rope.freq_base").unwrap_or(10_000.0);
-        let activation = if self.gains_from_zero { "hidden_activation" } else { "hidden_act" };
-        let mut config = format!(r#"{{"model_type":"{}","{activation}":"{}""#, self.model_type, self.activation);
-        let lengths = [
-            ("vocab_size", usize::try_from(gguf.tensors[0].dimensions[1]).unwrap_or(0)),
-            ("hidden_size", sizes.width),
-            ("intermediate_size", sizes.hidden),
-            ("num_hidden_layers", sizes.blocks),
-            ("num_attention_heads", sizes.heads),
-            ("num_key_value_heads", sizes.key_value_heads),
-            ("head_dim", sizes.head_length),
-            ("max_position_embeddings", 256),
-        ];
-        for (key, length) in lengths {
-            // Writing to a string does not fail.
-            let _ = write!(config, r#","{key}":{length}"#);
-        }
-        let element_type = element_type.torch_name();
-        let _ = write!(config, r#","rms_norm_eps":1e-05,"rope_theta":{base:?},"tie_word_embeddings":{tied}"#);
-        let _ = write!(config, r#","torch_dtype":"{element_type}"{extra}}}"#);
-        config
-    }
-
-    /// What one tensor of the GGUF file becomes; none where the configuration says it.
-    fn tensors(&self, tensor: &Tensor, sizes: &Sizes, element_type: ElementType) -> Vec<safetensors::Tensor> {
-        let name = String::from_utf8_lossy(&tensor.name).into_owned();
-        let values = self.values(tensor, &name, sizes);
-        let shape: Vec<u64> = tensor.dimensions.iter().rev().copied().collect();
-        let dtype = format!("{element_type:?}");
-        let stored = |name: &str, shape: &[u64], values: &[f32]| {
-            safetensors::Tensor::new(name, &dtype, shape, element_type.encode(values))
-        };
-        if let Some(name) = self.name(&name) {
-            return vec![stored(&name, &shape, &values)];
-        }
-        let Some(pattern) = self.expert_name(&name) else { return Vec::new() };
-        let each = values.len() / experts::EXPERTS;
-        let named = |expert: usize| pattern.replace("{}", &expert.to_string());
-        values.chunks(each).enumerate().map(|(expert, part)| stored(&named(expert), &shape[1..], part)).collect()
-    }
-
-    fn values(&self, tensor: &Tensor, name: &str, sizes: &Sizes) -> Vec<f32> {
-        let mut values = decoded(tensor);
-        let rotated = [".attn_q.", ".attn_k."].iter().any(|part| name.contains(part));
-        if self.halves_become_pairs && rotated {
-            let row = if name.ends_with("bias") { 1 } else { sizes.width };
-            values = pairs_to_halves(&values, row, sizes.head_length);
-        }
-        if self.gains_from_zero && name.contains("norm") {
-            values = values.iter().map(|value| value - 1.0).collect();
-        }
-        values
-    }
-
-    fn name(&self, gguf: &str) -> Option<String> {
-        match gguf {
-            "token_embd.weight" => return Some("model.embed_tokens.weight".to_owned()),
-            "output_norm.weight" => return Some("model.norm.weight".to_owned()),
-            "output.weight" => return Some("lm_head.weight".to_owned()),
-            _ => {}
-        }
-        let (block, part, kind) = block_part(gguf)?;
-        let (_, name) = self.names.iter().find(|(name, _)| *name == part)?;
-        Some(format!("model.layers.{block}.{name}.{kind}"))
-    }
-
-    fn expert_name(&self, gguf: &str) -> Option<String> {
-        let (block, part, kind) = block_part(gguf)?;
-        let (_, name) = self.experts.iter().find(|(name, _)| *name == part)?;
-        Some(format!("model.layers.{block}.{name}.{kind}"))
-    }
-}
-
-/// The values of an F32 tensor.
-pub(super) fn decoded(tensor: &Tensor) -> Vec<f32> {
-    tensor.data.chunks(4).map(|bytes| f32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]])).collect()
-}
-
-/// The parts of `blk.BLOCK.PART.KIND`.
-pub(super) fn block_part(gguf: &str) -> Option<(&str, &str, &str)> {
-    let (block, rest) = gguf.strip_prefix("blk.")?.split_once('.')?;
-    let (part, kind) = rest.split_once('.')?;
-    Some((block, part, kind))
-}
-
-/// Rows 0, 2, 4 … of each head, then rows 1, 3, 5 …
-pub(super) fn pairs_to_halves(values: &[f32], row: usize, head_length: usize) -> Vec<f32> {
-    let heads = values.chunks(row * head_length);
-    let every_second = |head: &[f32], first: usize| -> Vec<f32> {
-        head.chunks(row).skip(first).step_by(2).flatten().copied().collect()
-    };
-    heads.flat_map(|head| [every_second(head, 0), every_second(head, 1)].concat()).collect()
-}
-
-fn number(gguf: &Builder, key: &str) -> Option<f32> {
-    let ending = format!(".{key}").into_bytes();
-    gguf.metadata.iter().find(|(name, _)| name.ends_with(&ending)).and_then(|(_, value)| match value {
-        super::super::Value::F32(number) => Some(*number),
-        _ => None,
-    })
-}
-
-/// The weights in files of about as many tensors, with the index that finds them.
-fn shard(tensors: &[safetensors::Tensor], count: usize) -> Vec<File> {
-    let parts = tensors.chunks(tensors.len().div_ceil(count));
-    let name = |number: usize| format!("model-{:05}-of-{count:05}.safetensors", number + 1);
-    let mut map = Vec::new();
-    let mut files = Vec::new();
-    for (number, part) in parts.enumerate() {
-        map.extend(part.iter().map(|tensor| format!(r#""{}":"{}""#, tensor.name, name(number))));
-        files.push((name(number), file(part)));
-    }
-    let size: usize = tensors.iter().map(|tensor| tensor.data.len()).sum();
-    let index = format!(r#"{{"metadata":{{"total_size":{size}}},"weight_map":{{{}}}}}"#, map.join(","));
-    files.push(("model.safetensors.index.json".to_owned(), index.into_bytes()));
-    files
-}
-
-pub(super) fn file(tensors: &[safetensors::Tensor]) -> Vec<u8> {
-    let mut builder = safetensors::Builder::new().metadata("format", "pt");
-    builder.tensors = tensors.to_vec();
-    builder.build()
+fn olmoe_config() -> String {
+    format!(
+        r#","num_experts":{},"num_experts_per_tok":{},"norm_topk_prob":false,"clip_qkv":null"#,
+        experts::EXPERTS,
+        experts::EXPERTS_USED
+    )
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn rows_of_a_pair_move_half_a_head_apart() {
-        let rows: Vec<f32> = [0.0_f32, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0].iter().flat_map(|row| [*row, *row]).collect();
-        let halves = [0.0_f32, 2.0, 1.0, 3.0, 4.0, 6.0, 5.0, 7.0];
-        let expected: Vec<f32> = halves.iter().flat_map(|row| [*row, *row]).collect();
-        assert_eq!(pairs_to_halves(&rows, 2, 4), expected);
-    }
 
     #[test]
     fn every_tensor_of_a_case_is_in_its_checkpoint() {

@@ -135,7 +135,7 @@ pub(super) fn olmo2(sizes: Sizes) -> Model {
         .block(gated(&sizes))
 }
 
-fn glm4() -> Model {
+pub(super) fn glm4() -> Model {
     let sizes = GROUPED;
     Model::new("glm4", sizes)
         .root_mean_square()

@@ -2,9 +2,10 @@
 
 use super::super::Tensor;
 use super::super::vocabulary::word_piece_text;
-use super::checkpoints::{Checkpoint, File, block_part, decoded, file};
+use super::checkpoints::Checkpoint;
 use super::encoders::{self, Pooling};
 use super::model::{Sizes, attention, attention_biases};
+use super::stored::{File, block_part, decoded, file};
 use crate::safetensors;
 
 /// Every checkpoint of a model that embeds a text; [`Checkpoint::case`] names one of

@@ -11,9 +11,7 @@ pub(super) const CASES: &[Case] = &[
     case("llama-experts", "llama", || mixture("llama", GROUPED, GROUPED.hidden).build()),
     case("qwen3moe", "qwen3moe", || qwen3moe(LONG_HEADS).build()),
     case("qwen2moe", "qwen2moe", || qwen2moe().build()),
-    case("olmoe", "olmoe", || {
-        mixture("olmoe", UNGROUPED, UNGROUPED.hidden).block(whole_gains(&UNGROUPED)).untied().build()
-    }),
+    case("olmoe", "olmoe", || olmoe().build()),
     case("granitemoe", "granitemoe", || granitemoe().build()),
     case("granitemoe-shared", "granitemoe", || {
         let model = granitemoe().length("expert_shared_feed_forward_length", SHARED_LENGTH);
@@ -31,7 +29,7 @@ pub(super) const EXPERTS_USED: usize = 3;
 /// Width of an expert where it has a key of its own.
 pub(super) const EXPERT_LENGTH: usize = 32;
 /// Width of the expert that sees every token.
-const SHARED_LENGTH: usize = 48;
+pub(super) const SHARED_LENGTH: usize = 48;
 
 /// The router and the matrices of experts of width `hidden`.
 fn experts(sizes: &Sizes, hidden: usize, tensor_type: TensorType) -> Vec<Part> {
@@ -69,7 +67,7 @@ pub(super) fn qwen3moe(sizes: Sizes) -> Model {
         .block(head_gains(&sizes))
 }
 
-fn qwen2moe() -> Model {
+pub(super) fn qwen2moe() -> Model {
     let sizes = GROUPED;
     mixture("qwen2moe", sizes, EXPERT_LENGTH)
         .length("expert_feed_forward_length", EXPERT_LENGTH)
@@ -78,6 +76,10 @@ fn qwen2moe() -> Model {
         .block([matrix("ffn_gate_inp_shexp", &[sizes.width])])
         .block(shared_expert(&sizes))
         .untied()
+}
+
+pub(super) fn olmoe() -> Model {
+    mixture("olmoe", UNGROUPED, UNGROUPED.hidden).block(whole_gains(&UNGROUPED)).untied()
 }
 
 fn granitemoe() -> Model {

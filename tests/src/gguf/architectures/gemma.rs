@@ -5,7 +5,7 @@ use super::model::{GROUPED, LONG_HEADS, Model, Sizes, UNGROUPED, Vocabulary, att
 use super::{Case, case};
 
 pub(super) const CASES: &[Case] = &[
-    case("gemma", "gemma", || gemma("gemma", &["attn_norm", "ffn_norm"], LONG_HEADS).build()),
+    case("gemma", "gemma", || gemma1().build()),
     case("gemma2", "gemma2", || gemma2(TWO_PERIODS).build()),
     case("gemma2-27b-scale", "gemma2", || gemma2(Sizes { blocks: 46, ..SHALLOW }).build()),
     case("gemma3", "gemma3", || gemma3(LONG_HEADS).build()),
@@ -31,6 +31,10 @@ pub(super) fn gemma(architecture: &'static str, norms: &[&str], sizes: Sizes) ->
         .block(gains(norms, &sizes))
         .block(attention(&sizes))
         .block(gated(&sizes))
+}
+
+pub(super) fn gemma1() -> Model {
+    gemma("gemma", &["attn_norm", "ffn_norm"], LONG_HEADS)
 }
 
 pub(super) fn gemma2(sizes: Sizes) -> Model {

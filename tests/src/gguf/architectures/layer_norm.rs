@@ -12,7 +12,7 @@ pub(super) const CASES: &[Case] = &[
         let sequential = stablelm(UNGROUPED).block(gain_and_bias("ffn_norm", &UNGROUPED));
         sequential.block(attention_biases(&UNGROUPED)).build()
     }),
-    case("stablelm-parallel", "stablelm", || stablelm(GROUPED).block(separate_head_gains(&GROUPED)).build()),
+    case("stablelm-parallel", "stablelm", || stablelm_parallel().build()),
     case("falcon", "falcon", || falcon(ONE_KEY_HEAD).build()),
     case("falcon-two-norms", "falcon", || {
         falcon(GROUPED).block(gain_and_bias("attn_norm_2", &GROUPED)).untied().build()
@@ -26,12 +26,10 @@ pub(super) const CASES: &[Case] = &[
     case("phi2", "phi2", || phi2(attention(&UNGROUPED), attention_biases(&UNGROUPED)).build()),
     case("phi2-fused", "phi2", || phi2(fused_attention(&UNGROUPED), vec![bias("attn_qkv", &[192])]).build()),
     case("olmo", "olmo", || olmo().build()),
-    case("olmo-clamped", "olmo", || olmo().number("attention.clamp_kqv", 0.8).untied().build()),
+    case("olmo-clamped", "olmo", || olmo_clamped().build()),
     case("command-r", "command-r", || cohere("command-r", GROUPED).build()),
     case("command-r-head-norms", "command-r", || cohere("command-r", DEEP).block(separate_head_gains(&DEEP)).build()),
-    case("cohere2", "cohere2", || {
-        cohere("cohere2", Sizes { blocks: 5, ..GROUPED }).length("attention.sliding_window", 8).build()
-    }),
+    case("cohere2", "cohere2", || cohere2().build()),
     case("bloom", "bloom", || bloom().build()),
     case("mpt", "mpt", || mpt().build()),
     case("mpt-clamped", "mpt", || mpt().number("attention.clamp_kqv", 0.8).untied().build()),
@@ -45,7 +43,7 @@ const DEEP: Sizes = Sizes { width: 32, heads: 4, key_value_heads: 2, head_length
 /// Heads that are no power of two: their slopes are taken from two series.
 const SIX_HEADS: Sizes = Sizes { width: 96, heads: 6, key_value_heads: 6, ..GROUPED };
 
-fn stablelm(sizes: Sizes) -> Model {
+pub(super) fn stablelm(sizes: Sizes) -> Model {
     Model::new("stablelm", sizes)
         .layer_norm()
         .length("rope.dimension_count", sizes.head_length / 4)
@@ -78,18 +76,18 @@ fn generative(architecture: &'static str, sizes: Sizes) -> Model {
         .block(ungated_biases(&sizes))
 }
 
-fn positioned(architecture: &'static str) -> Model {
+pub(super) fn positioned(architecture: &'static str) -> Model {
     generative(architecture, UNGROUPED).globals([matrix("position_embd", &[UNGROUPED.width, 256])])
 }
 
-fn gptneox(parallel: bool) -> Model {
+pub(super) fn gptneox(parallel: bool) -> Model {
     generative("gptneox", UNGROUPED)
         .length("rope.dimension_count", UNGROUPED.head_length / 4)
         .flag("use_parallel_residual", parallel)
         .untied()
 }
 
-fn starcoder2() -> Model {
+pub(super) fn starcoder2() -> Model {
     let sizes = GROUPED;
     Model::new("starcoder2", sizes)
         .layer_norm()
@@ -103,7 +101,7 @@ fn starcoder2() -> Model {
         .block(ungated_biases(&sizes))
 }
 
-fn phi2(attention: Vec<Part>, biases: Vec<Part>) -> Model {
+pub(super) fn phi2(attention: Vec<Part>, biases: Vec<Part>) -> Model {
     let sizes = UNGROUPED;
     let model = Model::new("phi2", sizes).untied();
     let vocabulary = [model.vocabulary_size()];
@@ -121,11 +119,11 @@ fn phi2(attention: Vec<Part>, biases: Vec<Part>) -> Model {
 }
 
 /// Norms without gains: there are no tensors for them.
-fn olmo() -> Model {
+pub(super) fn olmo() -> Model {
     Model::new("olmo", GROUPED).layer_norm().block(attention(&GROUPED)).block(gated(&GROUPED))
 }
 
-fn cohere(architecture: &'static str, sizes: Sizes) -> Model {
+pub(super) fn cohere(architecture: &'static str, sizes: Sizes) -> Model {
     Model::new(architecture, sizes)
         .layer_norm()
         .number("logit_scale", 0.6)
@@ -149,4 +147,19 @@ fn mpt() -> Model {
         .block(gains(&["attn_norm", "ffn_norm"], &sizes))
         .block(fused_attention(&sizes))
         .block(ungated(&sizes))
+}
+
+/// Queries, keys and values between -0.8 and 0.8.
+pub(super) fn olmo_clamped() -> Model {
+    olmo().number("attention.clamp_kqv", 0.8).untied()
+}
+
+/// One norm for both sublayers.
+pub(super) fn stablelm_parallel() -> Model {
+    stablelm(GROUPED).block(separate_head_gains(&GROUPED))
+}
+
+/// Three blocks of four see a window and positions; the others see all and no positions.
+pub(super) fn cohere2() -> Model {
+    cohere("cohere2", Sizes { blocks: 5, ..GROUPED }).length("attention.sliding_window", 8)
 }

@@ -12,13 +12,16 @@ mod encoders;
 mod experts;
 mod gemma;
 mod layer_norm;
+mod layouts;
 mod model;
+mod stored;
 
 use crate::random::Random;
 
 pub use adapters::{Adapter, adapters};
-pub use checkpoints::{Checkpoint, File, checkpoints};
+pub use checkpoints::{Checkpoint, checkpoints};
 pub use encoder_checkpoints::encoder_checkpoints;
+pub use stored::File;
 
 /// One model and what it is there for.
 #[derive(Debug, Clone, Copy)]
