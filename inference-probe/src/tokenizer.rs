@@ -1,7 +1,9 @@
 //! From text to the numbers that a model reads, and back.
 
+mod byte_pair;
 mod gguf;
 mod json;
+mod sentence_piece;
 mod word_piece;
 
 use verifier::format::gguf::Value;
