@@ -27,6 +27,8 @@ pub(crate) struct Checkpoint<'a> {
     pub(crate) name: String,
     /// What kind of file it is, in words.
     pub(crate) container: String,
+    /// Of a folder as Transformers writes it, whose names of tensors were those of this family.
+    pub(crate) model_type: Option<&'static str>,
     pub(crate) header: Header,
     space: AddressSpace<'a>,
     /// Numbers of the header's tensors by name.
@@ -58,7 +60,8 @@ impl<'a> Checkpoint<'a> {
 
     fn new(files: &'a [ModelFile], name: String, container: String, header: Header, space: AddressSpace<'a>) -> Self {
         let numbers = header.tensors.iter().enumerate().map(|(number, tensor)| (tensor.name.clone(), number));
-        Self { files, name, container, numbers: numbers.collect(), header, space, changes: HashMap::new() }
+        let (numbers, changes) = (numbers.collect(), HashMap::new());
+        Self { files, name, container, model_type: None, numbers, header, space, changes }
     }
 
     pub(crate) fn tensor(&self, name: &str) -> Option<&TensorInfo> {

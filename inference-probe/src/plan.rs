@@ -13,9 +13,9 @@ use verifier::evidence::{Conformance, Finding, ProbeLevel, Status};
 use crate::checkpoint::{Checkpoint, adapter};
 use crate::checks::run::Prepared;
 use crate::checks::{self, ModelFile, Passed, Progress, Stop};
-use crate::engine;
 use crate::engine::encoder::Family;
 use crate::engine::weights::Adapter;
+use crate::engine::{self, conformance};
 use crate::protocol::{self, Event, Level, Measurements, Message, Outcome};
 use crate::sandbox::system;
 
@@ -128,7 +128,9 @@ impl<W: Write + Send> Run<'_, W> {
         let (memory, threads) = (self.bounds.memory_bytes, self.measured.threads);
         let checked = self.recorder.level(Level::L1, |_| checks::embedding::structure(checkpoint, family, memory));
         let sizes = passed!(checked);
-        self.measured.conformance = Some(Conformance::Verified);
+        let unknown = conformance::unknown_names(checkpoint.model_type);
+        self.measured.conformance =
+            Some(if unknown.is_none() { Conformance::Verified } else { Conformance::Unverified });
         passed!(self.recorder.level(Level::L2, |progress| checks::weights::check(checkpoint, threads, progress)));
         let tokenizer = passed!(self.recorder.level(Level::L3, |_| checks::embedding::tokenizer(checkpoint, &sizes)));
         let encoder = checks::embedding::Prepared { checkpoint, family, sizes: &sizes, tokenizer: &tokenizer };

@@ -73,6 +73,7 @@ pub(super) fn open(files: &[ModelFile]) -> Result<Checkpoint<'_>, CheckpointErro
     let container = format!("safetensors of `{}`", family.model_type);
     let mut checkpoint = Checkpoint::new(files, name, container, header, builder.space);
     checkpoint.changes = builder.changes;
+    checkpoint.model_type = Some(family.model_type);
     Ok(checkpoint)
 }
 

@@ -12,6 +12,7 @@ use super::run::engine_refused;
 use super::structure::{self, REMEDY, check_tensors};
 use super::{Passed, Progress, Stop};
 use crate::checkpoint::Checkpoint;
+use crate::engine::conformance;
 use crate::engine::encoder::{Encoder, Family, Sizes};
 use crate::protocol::{self, Measurements};
 use crate::tokenizer::Tokenizer;
@@ -46,8 +47,10 @@ pub(crate) fn structure(
         sizes.blocks,
         checkpoint.header.tensors.len()
     );
-    let warnings = structure::padding(&checkpoint.header, sizes.vocabulary).map(|finding| finding.at(&checkpoint.name));
-    Ok(Passed::new(sizes, detail, warnings.into_iter().collect()))
+    let unknown: Vec<String> = conformance::unknown_names(checkpoint.model_type).into_iter().collect();
+    let warnings = structure::padding(&checkpoint.header, sizes.vocabulary).into_iter();
+    let warnings = warnings.chain(structure::unverified(family.name, &unknown));
+    Ok(Passed::new(sizes, detail, warnings.map(|finding| finding.at(&checkpoint.name)).collect()))
 }
 
 /// L3: the tokenizer, which may fold case and accents, so that no text has to come back.

@@ -7,6 +7,7 @@ use verifier::evidence::Conformance;
 
 use super::architecture::{Architecture, Norms, QueryKeyNorm, Window};
 use super::hyperparameters::{Hyperparameters, Scaling};
+use crate::checkpoint::Checkpoint;
 
 /// A part of a family's computation that some of its files use and others do not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -75,15 +76,21 @@ mod record;
 pub(crate) fn assess(
     architecture: &Architecture,
     sizes: &Hyperparameters,
-    has: &dyn Fn(&str) -> bool,
-) -> (Conformance, Vec<&'static str>) {
+    checkpoint: &Checkpoint<'_>,
+) -> (Conformance, Vec<String>) {
     let record = record::RECORDS.iter().find(|record| record.architecture == architecture.name);
     let covered = record.map_or(&[][..], |record| record.features);
-    let used = features(architecture, sizes, has);
-    let unknown: Vec<&str> =
-        used.into_iter().filter(|feature| !covered.contains(feature)).map(Feature::describe).collect();
+    let used = features(architecture, sizes, &|name| checkpoint.has(name)).into_iter();
+    let unknown = used.filter(|feature| !covered.contains(feature)).map(|feature| feature.describe().to_owned());
+    let unknown: Vec<String> = unknown.chain(unknown_names(checkpoint.model_type)).collect();
     let verified = record.is_some() && unknown.is_empty();
     (if verified { Conformance::Verified } else { Conformance::Unverified }, unknown)
+}
+
+/// How the tensors of a folder are named, in words, where no golden holds what becomes of the names.
+pub(crate) fn unknown_names(model_type: Option<&str>) -> Option<String> {
+    let unknown = model_type.filter(|model_type| !record::MODEL_TYPES.contains(model_type));
+    unknown.map(|model_type| format!("the names that a folder of `{model_type}` gives its tensors"))
 }
 
 /// The optional parts that a file makes use of, sorted.
@@ -130,10 +137,9 @@ mod tests {
     use std::collections::{BTreeMap, BTreeSet};
 
     use sha2::{Digest, Sha256};
-    use weighhouse_tests::gguf::architectures::{Case, cases, checkpoints};
+    use weighhouse_tests::gguf::architectures::{Case, cases, checkpoints, encoder_checkpoints};
 
     use super::*;
-    use crate::checkpoint::Checkpoint;
     use crate::engine::architecture::ARCHITECTURES;
     use crate::engine::test_models::{Loaded, file};
 
@@ -208,6 +214,31 @@ mod tests {
             let slack = if checkpoint.name.ends_with("-f16") { 10.0 } else { 1.0 };
             assert!(difference < slack * tolerance(&case), "{}: {difference}", checkpoint.name);
         }
+    }
+
+    #[test]
+    fn the_record_lists_every_model_type_of_which_a_folder_is_held_to_a_golden() {
+        let all = [checkpoints(), encoder_checkpoints()].into_iter().flatten();
+        let held = all.map(|checkpoint| {
+            let files: Vec<_> = checkpoint.files().iter().map(|(name, bytes)| file(name, bytes)).collect();
+            Checkpoint::open(&files).unwrap().model_type.unwrap()
+        });
+        let held: BTreeSet<&str> = held.collect();
+        assert_eq!(record::MODEL_TYPES, held.into_iter().collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_folder_of_another_model_type_is_not_verified() {
+        let case = &checkpoints()[0];
+        let files: Vec<_> = case.files().iter().map(|(name, bytes)| file(name, bytes)).collect();
+        let mut checkpoint = Checkpoint::open(&files).unwrap();
+        let architecture = Architecture::find(checkpoint.header.architecture().unwrap()).unwrap();
+        let sizes = Hyperparameters::read(architecture, &checkpoint.header).unwrap();
+        assert_eq!(assess(architecture, &sizes, &checkpoint), (Conformance::Verified, Vec::new()));
+        checkpoint.model_type = Some("another");
+        let (conformance, unknown) = assess(architecture, &sizes, &checkpoint);
+        assert_eq!(conformance, Conformance::Unverified);
+        assert!(unknown[0].contains("`another`"), "{unknown:?}");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The families and parts that goldens in `tests/goldens/architectures` hold.
+//! The families, parts and kinds of folders that goldens in `tests/goldens` hold.
 
 use super::Feature::{
     self, AttentionOutputBias, AttentionTemperature, Experts, FeedForwardBias, FusedProjection, HeadNorms,
@@ -121,4 +121,33 @@ pub(super) const RECORDS: &[Record] = &[
         &[SeparateProjection, ProjectionBias, AttentionOutputBias, FeedForwardBias, SequentialResidual],
     ),
     record("xverse", &[SeparateProjection, SequentialResidual]),
+];
+
+/// Values of `model_type` of which a golden is reproduced from a folder, sorted.
+pub(super) const MODEL_TYPES: &[&str] = &[
+    "bert",
+    "cohere",
+    "cohere2",
+    "gemma",
+    "gemma2",
+    "gemma3_text",
+    "glm4",
+    "gpt2",
+    "gpt_neox",
+    "granite",
+    "llama",
+    "mistral",
+    "mixtral",
+    "olmo",
+    "olmo2",
+    "olmoe",
+    "phi",
+    "phi3",
+    "qwen2",
+    "qwen2_moe",
+    "qwen3",
+    "qwen3_moe",
+    "smollm3",
+    "stablelm",
+    "starcoder2",
 ];
