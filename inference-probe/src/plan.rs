@@ -11,9 +11,10 @@ use std::time::Instant;
 use verifier::evidence::{Conformance, Finding, ProbeLevel, Status};
 
 use crate::checkpoint::{Checkpoint, adapter};
+use crate::checks::embedding::Kind;
 use crate::checks::run::Prepared;
 use crate::checks::{self, ModelFile, Passed, Progress, Stop};
-use crate::engine::encoder::Family;
+use crate::engine::encoder::{Family, Pooling};
 use crate::engine::weights::Adapter;
 use crate::engine::{self, conformance};
 use crate::protocol::{self, Event, Level, Measurements, Message, Outcome};
@@ -78,7 +79,10 @@ impl<W: Write + Send> Run<'_, W> {
         self.begin(&checkpoint, checkpoint.header.parameters());
         match checkpoint.header.architecture().and_then(Family::find) {
             Some(family) => self.encoder(&checkpoint, family),
-            None => self.decoder(&checkpoint),
+            None => match checks::embedding::pooling_of_decoder(&checkpoint.header) {
+                Some(pooling) => self.embedding_decoder(&checkpoint, pooling),
+                None => self.decoder(&checkpoint),
+            },
         }
     }
 
@@ -125,17 +129,31 @@ impl<W: Write + Send> Run<'_, W> {
     }
 
     fn encoder(&mut self, checkpoint: &Checkpoint<'_>, family: &'static Family) -> io::Result<()> {
-        let (memory, threads) = (self.bounds.memory_bytes, self.measured.threads);
+        let memory = self.bounds.memory_bytes;
         let checked = self.recorder.level(Level::L1, |_| checks::embedding::structure(checkpoint, family, memory));
         let sizes = passed!(checked);
         let unknown = conformance::unknown_names(checkpoint.model_type);
         self.measured.conformance =
             Some(if unknown.is_none() { Conformance::Verified } else { Conformance::Unverified });
+        self.embed(checkpoint, Kind::Encoder(family, &sizes))
+    }
+
+    /// A model of the decoder's families that was trained to embed.
+    fn embedding_decoder(&mut self, checkpoint: &Checkpoint<'_>, pooling: Pooling) -> io::Result<()> {
+        let memory = self.bounds.memory_bytes;
+        let structure = passed!(self.recorder.level(Level::L1, |_| checks::structure::check(checkpoint, memory)));
+        self.measured.conformance = Some(structure.conformance);
+        self.embed(checkpoint, Kind::Decoder(&structure, pooling))
+    }
+
+    fn embed(&mut self, checkpoint: &Checkpoint<'_>, kind: Kind<'_>) -> io::Result<()> {
+        let (threads, vocabulary) = (self.measured.threads, kind.vocabulary());
         passed!(self.recorder.level(Level::L2, |progress| checks::weights::check(checkpoint, threads, progress)));
-        let tokenizer = passed!(self.recorder.level(Level::L3, |_| checks::embedding::tokenizer(checkpoint, &sizes)));
-        let encoder = checks::embedding::Prepared { checkpoint, family, sizes: &sizes, tokenizer: &tokenizer };
+        let checked = self.recorder.level(Level::L3, |_| checks::embedding::tokenizer(checkpoint, vocabulary));
+        let tokenizer = passed!(checked);
+        let model = checks::embedding::Prepared { checkpoint, kind, tokenizer: &tokenizer };
         let measured = &mut self.measured;
-        let run = |progress: Progress<'_>| rayon::scope(|_| checks::embedding::run(encoder, measured, progress));
+        let run = |progress: Progress<'_>| rayon::scope(|_| checks::embedding::run(model, measured, progress));
         self.recorder.level(Level::L4, run).map(|_| ())
     }
 }

@@ -6,14 +6,18 @@
 use std::time::Instant;
 
 use verifier::evidence::{Embedding, Finding, Severity};
+use verifier::format::gguf::Header;
 
 use super::language::{PLAIN_TEXTS, broken, refused};
-use super::run::engine_refused;
-use super::structure::{self, REMEDY, check_tensors};
+use super::run::{CONTEXT_TOKENS, engine_refused};
+use super::structure::{self, REMEDY, Structure, check_tensors};
 use super::{Passed, Progress, Stop};
 use crate::checkpoint::Checkpoint;
+use crate::engine::architecture::Architecture;
 use crate::engine::conformance;
-use crate::engine::encoder::{Encoder, Family, Sizes};
+use crate::engine::decoder::{Decoder, EngineError};
+use crate::engine::encoder::{Encoder, Family, Pooling, Sizes};
+use crate::engine::weights::Weights;
 use crate::protocol::{self, Measurements};
 use crate::tokenizer::Tokenizer;
 
@@ -54,12 +58,12 @@ pub(crate) fn structure(
 }
 
 /// L3: the tokenizer, which may fold case and accents, so that no text has to come back.
-pub(crate) fn tokenizer(checkpoint: &Checkpoint<'_>, sizes: &Sizes) -> Result<Passed<Tokenizer>, Stop> {
+pub(crate) fn tokenizer(checkpoint: &Checkpoint<'_>, vocabulary: u64) -> Result<Passed<Tokenizer>, Stop> {
     let file = checkpoint.name.as_str();
     let tokenizer = Tokenizer::open(checkpoint).map_err(|error| refused(file, &error))?;
-    if tokenizer.vocabulary_size() as u64 > sizes.vocabulary {
-        let (found, rows) = (tokenizer.vocabulary_size(), sizes.vocabulary);
-        let detail = format!("the tokenizer has {found} tokens, but the embedding has {rows} rows");
+    let found = tokenizer.vocabulary_size();
+    if found as u64 > vocabulary {
+        let detail = format!("the tokenizer has {found} tokens, but the embedding has {vocabulary} rows");
         let finding = Finding::new("VOCABULARY_MISMATCH", Severity::High, detail, REMEDY);
         return Err(Stop::failed(vec![finding.at(file)]));
     }
@@ -79,9 +83,69 @@ pub(crate) fn tokenizer(checkpoint: &Checkpoint<'_>, sizes: &Sizes) -> Result<Pa
 #[derive(Clone, Copy)]
 pub(crate) struct Prepared<'a> {
     pub(crate) checkpoint: &'a Checkpoint<'a>,
-    pub(crate) family: &'static Family,
-    pub(crate) sizes: &'a Sizes,
+    pub(crate) kind: Kind<'a>,
     pub(crate) tokenizer: &'a Tokenizer,
+}
+
+/// The two ways to a vector.
+#[derive(Clone, Copy)]
+pub(crate) enum Kind<'a> {
+    Encoder(&'static Family, &'a Sizes),
+    Decoder(&'a Structure, Pooling),
+}
+
+/// A loaded model of either kind.
+enum Embedder {
+    Encoder(Box<Encoder>),
+    Decoder(Box<Decoder>, Pooling),
+}
+
+impl Kind<'_> {
+    pub(crate) fn vocabulary(self) -> u64 {
+        match self {
+            Self::Encoder(_, sizes) => sizes.vocabulary,
+            Self::Decoder(structure, _) => structure.sizes.vocabulary_size,
+        }
+    }
+
+    fn context(self) -> u64 {
+        match self {
+            Self::Encoder(_, sizes) => sizes.context,
+            Self::Decoder(structure, _) => structure.sizes.context_length.min(CONTEXT_TOKENS),
+        }
+    }
+
+    fn pooling(self) -> Pooling {
+        match self {
+            Self::Encoder(_, sizes) => sizes.pooling,
+            Self::Decoder(_, pooling) => pooling,
+        }
+    }
+
+    fn load(self, checkpoint: &Checkpoint<'_>) -> Result<Embedder, EngineError> {
+        Ok(match self {
+            Self::Encoder(family, sizes) => Embedder::Encoder(Box::new(Encoder::load(family, sizes, checkpoint)?)),
+            Self::Decoder(Structure { architecture, sizes, .. }, pooling) => {
+                let decoder = Decoder::load(architecture, sizes, &Weights::new(checkpoint), self.context())?;
+                Embedder::Decoder(Box::new(decoder), pooling)
+            }
+        })
+    }
+}
+
+impl Embedder {
+    fn embed(&self, tokens: &[u32]) -> Result<Vec<f32>, EngineError> {
+        match self {
+            Self::Encoder(encoder) => encoder.embed(tokens),
+            Self::Decoder(decoder, pooling) => decoder.embedding(tokens, *pooling),
+        }
+    }
+}
+
+/// How a model of the decoder's table makes one vector of a text; none for one that writes.
+pub(crate) fn pooling_of_decoder(header: &Header) -> Option<Pooling> {
+    let architecture = Architecture::find(header.architecture()?)?;
+    Pooling::read(architecture.name, header).or((!architecture.causal).then_some(Pooling::Mean))
 }
 
 /// L4: loads the model, embeds texts twice and compares them.
@@ -92,12 +156,11 @@ pub(crate) fn run(
 ) -> Result<Passed<()>, Stop> {
     let file = model.checkpoint.name.as_str();
     let started = Instant::now();
-    let encoder = Encoder::load(model.family, model.sizes, model.checkpoint);
-    let encoder = encoder.map_err(|error| engine_refused(file, error))?;
+    let embedder = model.kind.load(model.checkpoint).map_err(|error| engine_refused(file, error))?;
     measured.load_milliseconds = Some(protocol::milliseconds(started.elapsed()));
     progress(1, 3);
     let texts = tokens(model)?;
-    let embed = || texts.iter().map(|text| encoder.embed(text)).collect::<Result<Vec<_>, _>>();
+    let embed = || texts.iter().map(|text| embedder.embed(text)).collect::<Result<Vec<_>, _>>();
     let started = Instant::now();
     let first = embed().map_err(|error| engine_refused(file, error))?;
     let seconds = started.elapsed().as_secs_f64();
@@ -112,7 +175,7 @@ pub(crate) fn run(
     #[expect(clippy::cast_precision_loss, reason = "the texts have few tokens")]
     let embedding = Embedding {
         dimensions: first.first().map_or(0, |vector| vector.len() as u64),
-        pooling: model.sizes.pooling.as_str().to_owned(),
+        pooling: model.kind.pooling().as_str().to_owned(),
         paraphrase_cosine: paraphrase,
         unrelated_cosine: unrelated,
         tokens_per_second: count as f64 / seconds.max(1e-9),
@@ -128,7 +191,7 @@ pub(crate) fn run(
 }
 
 fn tokens(model: Prepared<'_>) -> Result<Vec<Vec<u32>>, Stop> {
-    let context = usize::try_from(model.sizes.context).unwrap_or(usize::MAX);
+    let context = usize::try_from(model.kind.context()).unwrap_or(usize::MAX);
     let encode = |text: &&str| {
         let mut tokens = model.tokenizer.encode_document(text)?;
         tokens.truncate(context);

@@ -19,6 +19,8 @@ pub(crate) struct Architecture {
     pub(crate) norms: Norms,
     pub(crate) residual: Residual,
     pub(crate) positions: Positions,
+    /// Whether a token sees those before it alone; where not, a window reaches half its length to each side.
+    pub(crate) causal: bool,
     pub(crate) query_key_norm: QueryKeyNorm,
     pub(crate) window: Window,
     pub(crate) attention_scale: AttentionScale,

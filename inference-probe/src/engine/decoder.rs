@@ -10,6 +10,7 @@ use std::sync::Arc;
 use candle_core::{Device, Tensor};
 
 use super::architecture::{Architecture, Normalization, Output, Presence, Window};
+use super::encoder::Pooling;
 use super::hyperparameters::Hyperparameters;
 use super::matrix::Matrix;
 use super::operations::{Normalize, Rotate};
@@ -139,6 +140,12 @@ impl Decoder {
             logits = ((logits * (1.0 / cap))?.tanh()? * cap)?;
         }
         Ok(logits)
+    }
+
+    /// The vector of a whole text.
+    pub(crate) fn embedding(&self, tokens: &[u32], pooling: Pooling) -> Result<Vec<f32>, EngineError> {
+        let states = self.forward(tokens, &mut Cache::default())?;
+        Ok(pooling.pool(&self.normalization.apply(&states)?)?)
     }
 
     fn embed(&self, tokens: &[u32], first_position: usize) -> Result<Tensor, EngineError> {

@@ -1,7 +1,8 @@
 //! Small generated models: what is sound passes, and each thing that is wrong is found at its level and by its name.
 
 use crate::support::{LIMITS, codes, open, probe, probe_bytes};
-use verifier::evidence::{ProbeReport, ProbeVerdict, Status};
+use verifier::evidence::{Conformance, ProbeReport, ProbeVerdict, Status};
+use weighhouse_tests::gguf::architectures::encoders;
 use weighhouse_tests::gguf::{Builder, TensorType, TinyLlama, Value};
 
 fn probe_gguf(builder: &Builder) -> ProbeReport {
@@ -221,6 +222,19 @@ fn a_tensor_of_zeros_fails() {
     let mut builder = fluent().builder();
     builder.tensors.iter_mut().find(|tensor| tensor.name == b"blk.0.ffn_up.weight").unwrap().data.fill(0);
     assert_stops(&probe_gguf(&builder), "L2", ProbeVerdict::Failed, "ALL_ZERO_TENSOR");
+}
+
+/// Of random weights, so that the vectors themselves are not sound.
+#[test]
+fn a_decoder_whose_header_pools_is_probed_as_a_model_that_embeds() {
+    for (name, pooling) in [("qwen3-last-token", "last"), ("gemma-embedding", "mean")] {
+        let case = encoders().into_iter().find(|case| case.name == name).unwrap();
+        let report = probe_bytes("model.gguf", &(case.build)());
+        assert_eq!(report.conformance, Some(Conformance::Verified), "{report:#?}");
+        let embedding = report.embedding.as_ref().unwrap();
+        assert_eq!((embedding.pooling.as_str(), embedding.deterministic), (pooling, true), "{report:#?}");
+        assert!(report.generation.is_none());
+    }
 }
 
 #[test]

@@ -29,6 +29,7 @@ const LLAMA: Architecture = Architecture {
     norms: Norms::Before,
     residual: Residual::Sequential,
     positions: ADJACENT,
+    causal: true,
     query_key_norm: QueryKeyNorm::None,
     window: Window::Never,
     attention_scale: AttentionScale::HeadLength,
@@ -112,6 +113,15 @@ pub(crate) const ARCHITECTURES: &[Architecture] = &[
         window: Window::AllButLastOf { period: 6, local_rotation: LocalRotation::OwnBase },
         attention_scale: AttentionScale::WidthPerHeadInModelOf { blocks: 62 },
         soft_caps: SoftCaps::LogitsByKey,
+        output: Output::OwnOrTied,
+        ..GEMMA
+    },
+    Architecture {
+        name: "gemma-embedding",
+        norms: Norms::BeforeAndAfter,
+        causal: false,
+        query_key_norm: QueryKeyNorm::EachHead,
+        window: Window::AllButLastOf { period: 6, local_rotation: LocalRotation::OwnBase },
         output: Output::OwnOrTied,
         ..GEMMA
     },

@@ -26,6 +26,7 @@ pub(super) const RECORDS: &[Record] = &[
     record("exaone4", &[SeparateProjection, SequentialResidual, SlidingWindow]),
     record("falcon", &[FusedProjection, SecondNorm, ParallelResidual]),
     record("gemma", &[SeparateProjection, OwnHeadLength, SequentialResidual]),
+    record("gemma-embedding", &[SeparateProjection, OwnHeadLength, SequentialResidual, SlidingWindow]),
     record("gemma2", &[SeparateProjection, OwnHeadLength, SequentialResidual, SlidingWindow]),
     record("gemma3", &[SeparateProjection, OwnHeadLength, SequentialResidual, LinearScaling, SlidingWindow]),
     record("glm4", &[SeparateProjection, ProjectionBias, SequentialResidual, PartialRotation]),

@@ -19,6 +19,7 @@ pub(super) struct Attention {
     output: Linear,
     sinks: Option<Vec<f32>>,
     rotates: bool,
+    causal: bool,
     heads: usize,
     key_value_heads: usize,
     head_length: usize,
@@ -69,6 +70,7 @@ impl Attention {
             output: linear("attn_output")?,
             sinks: weights.find_floats(&part("attn_sinks.weight"))?,
             rotates: architecture.rotates(block, windowed, sizes.window.is_some()),
+            causal: architecture.causal,
             heads: index(sizes.head_count)?,
             key_value_heads: index(sizes.key_value_head_count)?,
             head_length: index(sizes.head_length)?,
@@ -100,7 +102,7 @@ impl Attention {
             temperature: self.temperature,
             slopes: self.slopes.as_deref(),
             sinks: self.sinks.as_deref(),
-            causal: true,
+            causal: self.causal,
         };
         self.output.forward(&attend.apply(&query, &keys, &values)?)
     }

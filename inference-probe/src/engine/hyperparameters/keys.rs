@@ -145,7 +145,7 @@ impl<'a> Keys<'a> {
         }
         self.refuse_soft_caps(architecture)?;
         self.refuse_expert_groups()?;
-        if self.flag("attention.causal") == Some(false) {
+        if architecture.causal && self.flag("attention.causal") == Some(false) {
             return Err(self.unsupported("attention.causal", &false));
         }
         match self.header.get("general.type").and_then(Value::as_str) {

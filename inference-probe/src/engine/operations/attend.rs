@@ -16,7 +16,7 @@ pub(crate) struct Attend<'a> {
     pub(crate) head_length: usize,
     pub(crate) scale: f32,
     pub(crate) soft_cap: Option<f32>,
-    /// Positions that are seen, the present one among them.
+    /// Positions that are seen, the present one among them; without causality half of them to each side.
     pub(crate) window: Option<usize>,
     pub(crate) temperature: Option<Temperature>,
     /// How much scores fall with each position of distance, for each head.
@@ -65,7 +65,8 @@ impl Attend<'_> {
     /// The positions that the one with this number sees.
     fn seen(&self, position: usize, all: usize) -> std::ops::Range<usize> {
         if !self.causal {
-            return 0..all;
+            let reach = self.window.map_or(all, |window| window / 2);
+            return position.saturating_sub(reach)..all.min(position.saturating_add(reach + 1));
         }
         let first = self.window.map_or(0, |window| (position + 1).saturating_sub(window));
         first..position + 1
@@ -217,6 +218,8 @@ mod tests {
     #[test]
     fn without_causality_every_position_sees_all() {
         assert_close(&averages(&Attend { causal: false, ..PLAIN }, 3), &[7.0 / 3.0; 3]);
+        let windowed = Attend { causal: false, window: Some(3), ..PLAIN };
+        assert_close(&averages(&windowed, 3), &[1.5, 7.0 / 3.0, 3.0]);
     }
 
     #[test]
