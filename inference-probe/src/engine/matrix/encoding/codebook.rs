@@ -1,8 +1,7 @@
 //! The IQ formats: groups of 8 or 4 weights are entries of a codebook, with signs beside them.
 
-use super::super::numbers::{half, half_at};
 use super::scaled::{UNEVEN, looked_up};
-use super::{Encoding, HALF_RUN, RUN, Scales, double_word_at, nibbles, word_at};
+use super::{Encoding, HALF_RUN, Half, RUN, Scales, double_word_at, nibbles, word_at};
 
 /// The entries of all codebooks as little-endian words, the first value in the lowest bits. They are
 /// constants of the formats; `tests/llama-cpp/src/bin/blocks.rs` found them by letting ggml decode blocks
@@ -83,8 +82,8 @@ impl Encoding for Iq2Xxs {
     }
 
     #[inline(always)]
-    fn scales(block: &[u8], run: usize) -> Scales {
-        Scales::of(half_at(block, 0) * (0.5 + f32::from(block[9 + 8 * run] >> 4)) * 0.25)
+    fn scales(block: &[u8], run: usize, half: impl Half) -> Scales {
+        Scales::of(half(word_at(block, 0)) * (0.5 + f32::from(block[9 + 8 * run] >> 4)) * 0.25)
     }
 }
 
@@ -112,8 +111,8 @@ impl Encoding for Iq2Xs {
     }
 
     #[inline(always)]
-    fn scales(block: &[u8], run: usize) -> Scales {
-        halves_of_byte(half_at(block, 0), block[66 + run])
+    fn scales(block: &[u8], run: usize, half: impl Half) -> Scales {
+        halves_of_byte(half(word_at(block, 0)), block[66 + run])
     }
 }
 
@@ -136,8 +135,8 @@ impl Encoding for Iq2S {
     }
 
     #[inline(always)]
-    fn scales(block: &[u8], run: usize) -> Scales {
-        halves_of_byte(half_at(block, 0), block[74 + run])
+    fn scales(block: &[u8], run: usize, half: impl Half) -> Scales {
+        halves_of_byte(half(word_at(block, 0)), block[74 + run])
     }
 }
 
@@ -157,8 +156,8 @@ impl Encoding for Iq3Xxs {
     }
 
     #[inline(always)]
-    fn scales(block: &[u8], run: usize) -> Scales {
-        Scales::of(half_at(block, 0) * (0.5 + f32::from(block[69 + 4 * run] >> 4)) * 0.5)
+    fn scales(block: &[u8], run: usize, half: impl Half) -> Scales {
+        Scales::of(half(word_at(block, 0)) * (0.5 + f32::from(block[69 + 4 * run] >> 4)) * 0.5)
     }
 }
 
@@ -178,9 +177,9 @@ impl Encoding for Iq3S {
     }
 
     #[inline(always)]
-    fn scales(block: &[u8], run: usize) -> Scales {
+    fn scales(block: &[u8], run: usize, half: impl Half) -> Scales {
         let packed = block[106 + run / 2] >> (run % 2 * 4) & 15;
-        Scales::of(half_at(block, 0) * f32::from(1 + 2 * packed))
+        Scales::of(half(word_at(block, 0)) * f32::from(1 + 2 * packed))
     }
 }
 
@@ -225,8 +224,8 @@ impl Encoding for Iq1S {
     }
 
     #[inline(always)]
-    fn scales(block: &[u8], run: usize) -> Scales {
-        Scales::of(half_at(block, 0) * odd(word_at(block, 34 + 2 * run) >> 12) * 0.125)
+    fn scales(block: &[u8], run: usize, half: impl Half) -> Scales {
+        Scales::of(half(word_at(block, 0)) * odd(word_at(block, 34 + 2 * run) >> 12) * 0.125)
     }
 }
 
@@ -249,7 +248,7 @@ impl Encoding for Iq1M {
     }
 
     #[inline(always)]
-    fn scales(block: &[u8], run: usize) -> Scales {
+    fn scales(block: &[u8], run: usize, half: impl Half) -> Scales {
         let word = |number: usize| word_at(block, 48 + 2 * number);
         let scale = half(word(0) >> 12 | word(1) >> 12 << 4 | word(2) >> 12 << 8 | word(3) >> 12 << 12);
         let packed = word(run / 2) >> (run % 2 * 6);
@@ -271,9 +270,9 @@ impl Encoding for Iq4Xs {
     }
 
     #[inline(always)]
-    fn scales(block: &[u8], run: usize) -> Scales {
+    fn scales(block: &[u8], run: usize, half: impl Half) -> Scales {
         let low = block[4 + run / 2] >> (run % 2 * 4) & 15;
         let [high, _] = (word_at(block, 2) >> (2 * run) & 3).to_le_bytes();
-        Scales::of(half_at(block, 0) * (f32::from(low | high << 4) - 32.0))
+        Scales::of(half(word_at(block, 0)) * (f32::from(low | high << 4) - 32.0))
     }
 }

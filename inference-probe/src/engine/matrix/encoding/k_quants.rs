@@ -1,8 +1,7 @@
 //! The K formats: blocks of 256 weights in 8 runs, whose small scales share a larger one.
 
-use super::super::numbers::half_at;
 use super::scaled::signed;
-use super::{Encoding, HALF_RUN, RUN, Scales};
+use super::{Encoding, HALF_RUN, Half, RUN, Scales, word_at};
 
 /// Two bits of each byte.
 #[inline(always)]
@@ -41,8 +40,8 @@ impl Encoding for Q2K {
     }
 
     #[inline(always)]
-    fn scales(block: &[u8], run: usize) -> Scales {
-        let (scale, minimum) = (half_at(block, 80), half_at(block, 82));
+    fn scales(block: &[u8], run: usize, half: impl Half) -> Scales {
+        let (scale, minimum) = (half(word_at(block, 80)), half(word_at(block, 82)));
         let packed = [block[2 * run], block[2 * run + 1]];
         Scales {
             scale: packed.map(|packed| scale * f32::from(packed & 15)),
@@ -70,8 +69,8 @@ impl Encoding for Q3K {
     }
 
     #[inline(always)]
-    fn scales(block: &[u8], run: usize) -> Scales {
-        let (packed, scale) = (&block[96..108], half_at(block, 108));
+    fn scales(block: &[u8], run: usize, half: impl Half) -> Scales {
+        let (packed, scale) = (&block[96..108], half(word_at(block, 108)));
         Scales::of_halves(|half| {
             let number = 2 * run + half;
             let low = packed[number % 8] >> (number / 8 * 4) & 15;
@@ -95,8 +94,8 @@ impl Encoding for Q4K {
     }
 
     #[inline(always)]
-    fn scales(block: &[u8], run: usize) -> Scales {
-        scaled_twice(block, run)
+    fn scales(block: &[u8], run: usize, half: impl Half) -> Scales {
+        scaled_twice(block, run, half)
     }
 }
 
@@ -111,9 +110,9 @@ fn nibbles_of_two_runs(packed: &[u8], run: usize) -> [u8; RUN] {
 }
 
 #[inline(always)]
-fn scaled_twice(block: &[u8], run: usize) -> Scales {
+fn scaled_twice(block: &[u8], run: usize, half: impl Half) -> Scales {
     let (scale, minimum) = scale_and_minimum(&block[4..16], run);
-    Scales::with_minimum(half_at(block, 0) * scale, -(half_at(block, 2) * minimum))
+    Scales::with_minimum(half(word_at(block, 0)) * scale, -(half(word_at(block, 2)) * minimum))
 }
 
 /// Like Q4_K, with 32 bytes of fifth bits before the nibbles.
@@ -134,8 +133,8 @@ impl Encoding for Q5K {
     }
 
     #[inline(always)]
-    fn scales(block: &[u8], run: usize) -> Scales {
-        scaled_twice(block, run)
+    fn scales(block: &[u8], run: usize, half: impl Half) -> Scales {
+        scaled_twice(block, run, half)
     }
 }
 
@@ -160,8 +159,8 @@ impl Encoding for Q6K {
     }
 
     #[inline(always)]
-    fn scales(block: &[u8], run: usize) -> Scales {
-        let scale = half_at(block, 208);
+    fn scales(block: &[u8], run: usize, half: impl Half) -> Scales {
+        let scale = half(word_at(block, 208));
         Scales::of_halves(|half| scale * f32::from(block[192 + 2 * run + half].cast_signed()))
     }
 }
@@ -180,7 +179,7 @@ impl Encoding for Q8K {
     }
 
     #[inline(always)]
-    fn scales(block: &[u8], _: usize) -> Scales {
+    fn scales(block: &[u8], _: usize, _: impl Half) -> Scales {
         Scales::of(f32::from_bits(super::double_word_at(block, 0)))
     }
 }

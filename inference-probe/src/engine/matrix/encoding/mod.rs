@@ -11,6 +11,8 @@ pub(super) mod k_quants;
 pub(super) mod scaled;
 pub(super) mod ternary;
 
+use super::numbers::half;
+
 /// Weights in a run.
 pub(super) const RUN: usize = 32;
 /// Both halves of a run can have a scale of their own.
@@ -32,8 +34,14 @@ pub(super) trait Encoding {
     const HALVES: bool = false;
 
     fn codes(block: &[u8], run: usize) -> [u8; RUN];
-    fn scales(block: &[u8], run: usize) -> Scales;
+    /// `half` is how this machine reads half-precision numbers.
+    fn scales(block: &[u8], run: usize, half: impl Half) -> Scales;
 }
+
+/// Turns the bits of a half-precision number into the number.
+pub(super) trait Half: Fn(u16) -> f32 + Copy {}
+
+impl<F: Fn(u16) -> f32 + Copy> Half for F {}
 
 /// How the codes of a run become weights, for each half.
 #[derive(Debug, Clone, Copy)]
@@ -62,7 +70,7 @@ impl Scales {
 /// The weights of a run.
 #[inline(always)]
 pub(super) fn weights<E: Encoding>(block: &[u8], run: usize) -> [f32; RUN] {
-    let Scales { scale, minimum } = E::scales(block, run);
+    let Scales { scale, minimum } = E::scales(block, run, half);
     let codes = E::codes(block, run);
     std::array::from_fn(|index| {
         let half = index / HALF_RUN;

@@ -1,7 +1,7 @@
 //! Blocks with a scale, and in some formats a minimum, for all their codes; 4-bit floats among them.
 
-use super::super::numbers::{half_at, half_of_ue4m3, half_power_of_two};
-use super::{Encoding, HALF_RUN, RUN, Scales, double_word_at, nibbles};
+use super::super::numbers::{half_of_ue4m3, half_power_of_two};
+use super::{Encoding, HALF_RUN, Half, RUN, Scales, double_word_at, nibbles, word_at};
 
 /// Signed bytes as codes with an offset of 128.
 #[inline(always)]
@@ -44,8 +44,8 @@ impl Encoding for Q4_0 {
     }
 
     #[inline(always)]
-    fn scales(block: &[u8], _: usize) -> Scales {
-        Scales::of(half_at(block, 0))
+    fn scales(block: &[u8], _: usize, half: impl Half) -> Scales {
+        Scales::of(half(word_at(block, 0)))
     }
 }
 
@@ -63,8 +63,8 @@ impl Encoding for Q4_1 {
     }
 
     #[inline(always)]
-    fn scales(block: &[u8], _: usize) -> Scales {
-        Scales::with_minimum(half_at(block, 0), half_at(block, 2))
+    fn scales(block: &[u8], _: usize, half: impl Half) -> Scales {
+        Scales::with_minimum(half(word_at(block, 0)), half(word_at(block, 2)))
     }
 }
 
@@ -82,8 +82,8 @@ impl Encoding for Q5_0 {
     }
 
     #[inline(always)]
-    fn scales(block: &[u8], _: usize) -> Scales {
-        Scales::of(half_at(block, 0))
+    fn scales(block: &[u8], _: usize, half: impl Half) -> Scales {
+        Scales::of(half(word_at(block, 0)))
     }
 }
 
@@ -101,8 +101,8 @@ impl Encoding for Q5_1 {
     }
 
     #[inline(always)]
-    fn scales(block: &[u8], _: usize) -> Scales {
-        Scales::with_minimum(half_at(block, 0), half_at(block, 2))
+    fn scales(block: &[u8], _: usize, half: impl Half) -> Scales {
+        Scales::with_minimum(half(word_at(block, 0)), half(word_at(block, 2)))
     }
 }
 
@@ -120,8 +120,8 @@ impl Encoding for Q8_0 {
     }
 
     #[inline(always)]
-    fn scales(block: &[u8], _: usize) -> Scales {
-        Scales::of(half_at(block, 0))
+    fn scales(block: &[u8], _: usize, half: impl Half) -> Scales {
+        Scales::of(half(word_at(block, 0)))
     }
 }
 
@@ -139,8 +139,8 @@ impl Encoding for Q8_1 {
     }
 
     #[inline(always)]
-    fn scales(block: &[u8], _: usize) -> Scales {
-        Scales::of(half_at(block, 0))
+    fn scales(block: &[u8], _: usize, half: impl Half) -> Scales {
+        Scales::of(half(word_at(block, 0)))
     }
 }
 
@@ -161,8 +161,8 @@ impl Encoding for Iq4Nl {
     }
 
     #[inline(always)]
-    fn scales(block: &[u8], _: usize) -> Scales {
-        Scales::of(half_at(block, 0))
+    fn scales(block: &[u8], _: usize, half: impl Half) -> Scales {
+        Scales::of(half(word_at(block, 0)))
     }
 }
 
@@ -183,7 +183,7 @@ impl Encoding for Mxfp4 {
     }
 
     #[inline(always)]
-    fn scales(block: &[u8], _: usize) -> Scales {
+    fn scales(block: &[u8], _: usize, _: impl Half) -> Scales {
         Scales::of(half_power_of_two(block[0]))
     }
 }
@@ -211,7 +211,7 @@ impl Encoding for Nvfp4 {
     }
 
     #[inline(always)]
-    fn scales(block: &[u8], run: usize) -> Scales {
+    fn scales(block: &[u8], run: usize, _: impl Half) -> Scales {
         Scales::of_halves(|half| half_of_ue4m3(block[2 * run + half]))
     }
 }
@@ -231,8 +231,8 @@ impl Encoding for Q1_0 {
     }
 
     #[inline(always)]
-    fn scales(block: &[u8], _: usize) -> Scales {
-        Scales::of(half_at(block, 0))
+    fn scales(block: &[u8], _: usize, half: impl Half) -> Scales {
+        Scales::of(half(word_at(block, 0)))
     }
 }
 
@@ -251,7 +251,7 @@ impl Encoding for Q2_0 {
     }
 
     #[inline(always)]
-    fn scales(block: &[u8], _: usize) -> Scales {
-        Scales::of(half_at(block, 0))
+    fn scales(block: &[u8], _: usize, half: impl Half) -> Scales {
+        Scales::of(half(word_at(block, 0)))
     }
 }
