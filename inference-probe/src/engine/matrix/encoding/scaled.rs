@@ -1,7 +1,10 @@
 //! Blocks with a scale, and in some formats a minimum, for all their codes; 4-bit floats among them.
 
 use super::super::numbers::{half_of_ue4m3, half_power_of_two};
-use super::{Encoding, HALF_RUN, Half, RUN, Scales, double_word_at, nibbles, word_at};
+use super::{
+    EIGHT, Encoding, HALF_RUN, Half, Halves, NO_MINIMUM, RUN, Scales, ScalesOfEight, double_word_at, nibbles,
+    spread_bits, word_at, words_of_eight,
+};
 
 /// Signed bytes as codes with an offset of 128.
 #[inline(always)]
@@ -23,9 +26,8 @@ pub(super) fn looked_up(codes: [u8; RUN], table: &[u8; 16]) -> [u8; RUN] {
 #[inline(always)]
 fn five_bits(packed: &[u8], high: u32) -> [u8; RUN] {
     let mut codes = nibbles(packed);
-    let bytes = high.to_le_bytes();
-    for (index, code) in codes.iter_mut().enumerate() {
-        *code |= if bytes[index / 8] & 1 << (index % 8) == 0 { 0 } else { 16 };
+    for (code, is_set) in codes.iter_mut().zip(spread_bits(high)) {
+        *code |= is_set & 16;
     }
     codes
 }
@@ -47,6 +49,11 @@ impl Encoding for Q4_0 {
     fn scales(block: &[u8], _: usize, half: impl Half) -> Scales {
         Scales::of(half(word_at(block, 0)))
     }
+
+    #[inline(always)]
+    fn scales_of_eight(blocks: &[u8], _: impl Half, halves: impl Halves) -> ScalesOfEight {
+        ScalesOfEight::of(halves(words_of_eight::<Self>(blocks, 0)), [NO_MINIMUM; EIGHT])
+    }
 }
 
 /// Scale, minimum, 16 bytes of nibbles.
@@ -65,6 +72,12 @@ impl Encoding for Q4_1 {
     #[inline(always)]
     fn scales(block: &[u8], _: usize, half: impl Half) -> Scales {
         Scales::with_minimum(half(word_at(block, 0)), half(word_at(block, 2)))
+    }
+
+    #[inline(always)]
+    fn scales_of_eight(blocks: &[u8], _: impl Half, halves: impl Halves) -> ScalesOfEight {
+        let minimum = halves(words_of_eight::<Self>(blocks, 2));
+        ScalesOfEight::of(halves(words_of_eight::<Self>(blocks, 0)), minimum)
     }
 }
 
@@ -85,6 +98,11 @@ impl Encoding for Q5_0 {
     fn scales(block: &[u8], _: usize, half: impl Half) -> Scales {
         Scales::of(half(word_at(block, 0)))
     }
+
+    #[inline(always)]
+    fn scales_of_eight(blocks: &[u8], _: impl Half, halves: impl Halves) -> ScalesOfEight {
+        ScalesOfEight::of(halves(words_of_eight::<Self>(blocks, 0)), [NO_MINIMUM; EIGHT])
+    }
 }
 
 /// Scale, minimum, 32 fifth bits, 16 bytes of nibbles.
@@ -104,6 +122,12 @@ impl Encoding for Q5_1 {
     fn scales(block: &[u8], _: usize, half: impl Half) -> Scales {
         Scales::with_minimum(half(word_at(block, 0)), half(word_at(block, 2)))
     }
+
+    #[inline(always)]
+    fn scales_of_eight(blocks: &[u8], _: impl Half, halves: impl Halves) -> ScalesOfEight {
+        let minimum = halves(words_of_eight::<Self>(blocks, 2));
+        ScalesOfEight::of(halves(words_of_eight::<Self>(blocks, 0)), minimum)
+    }
 }
 
 /// Scale, 32 signed bytes.
@@ -122,6 +146,11 @@ impl Encoding for Q8_0 {
     #[inline(always)]
     fn scales(block: &[u8], _: usize, half: impl Half) -> Scales {
         Scales::of(half(word_at(block, 0)))
+    }
+
+    #[inline(always)]
+    fn scales_of_eight(blocks: &[u8], _: impl Half, halves: impl Halves) -> ScalesOfEight {
+        ScalesOfEight::of(halves(words_of_eight::<Self>(blocks, 0)), [NO_MINIMUM; EIGHT])
     }
 }
 
@@ -163,6 +192,11 @@ impl Encoding for Iq4Nl {
     #[inline(always)]
     fn scales(block: &[u8], _: usize, half: impl Half) -> Scales {
         Scales::of(half(word_at(block, 0)))
+    }
+
+    #[inline(always)]
+    fn scales_of_eight(blocks: &[u8], _: impl Half, halves: impl Halves) -> ScalesOfEight {
+        ScalesOfEight::of(halves(words_of_eight::<Self>(blocks, 0)), [NO_MINIMUM; EIGHT])
     }
 }
 
