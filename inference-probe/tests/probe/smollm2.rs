@@ -72,7 +72,10 @@ fn it_passes_and_agrees_with_an_independent_computation() {
     }
     let generation = report.generation.unwrap();
     assert!(generation.prompt.contains("<|im_start|>user\nName the planets"), "{}", generation.prompt);
-    assert!(generation.text.contains("planets of the solar system"), "{}", generation.text);
+    // Which of two nearly equal words comes next depends on the order of additions, and so on the processor.
+    for words in ["planets", "solar system", "Jupiter"] {
+        assert!(generation.text.contains(words), "{}", generation.text);
+    }
     assert!(generation.deterministic);
 }
 
