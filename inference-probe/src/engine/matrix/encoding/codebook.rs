@@ -52,7 +52,7 @@ fn magnitudes_of_iq2((start, count): (usize, usize), number: usize) -> [u8; 8] {
 #[inline(always)]
 fn signed(magnitudes: [u8; RUN], signs: [u8; 4]) -> [u8; RUN] {
     let mut codes = magnitudes;
-    for (code, negative) in codes.iter_mut().zip(spread_bits(u32::from_le_bytes(signs))) {
+    for (code, negative) in codes.iter_mut().zip(spread_bits(&signs)) {
         // In two's complement, flipping all bits and subtracting -1 negates.
         *code = (*code ^ negative).wrapping_sub(negative).wrapping_add(MIDDLE);
     }

@@ -152,10 +152,10 @@ static BITS: [[u8; 8]; 256] = {
 
 /// A byte for each bit, the lowest first: all ones where it is set.
 #[inline(always)]
-fn spread_bits(bits: u32) -> [u8; RUN] {
+fn spread_bits(bytes: &[u8]) -> [u8; RUN] {
     let mut spread = [0; RUN];
-    for (place, byte) in spread.as_chunks_mut().0.iter_mut().zip(bits.to_le_bytes()) {
-        *place = BITS[usize::from(byte)];
+    for (place, byte) in spread.as_chunks_mut().0.iter_mut().zip(bytes) {
+        *place = BITS[usize::from(*byte)];
     }
     spread
 }

@@ -2,8 +2,8 @@
 
 use super::super::numbers::{half_of_ue4m3, half_power_of_two};
 use super::{
-    EIGHT, Encoding, HALF_RUN, Half, Halves, NO_MINIMUM, RUN, Scales, ScalesOfEight, double_word_at, nibbles,
-    spread_bits, word_at, words_of_eight,
+    EIGHT, Encoding, HALF_RUN, Half, Halves, NO_MINIMUM, RUN, Scales, ScalesOfEight, nibbles, spread_bits, word_at,
+    words_of_eight,
 };
 
 /// Signed bytes as codes with an offset of 128.
@@ -22,9 +22,9 @@ pub(super) fn looked_up(codes: [u8; RUN], table: &[u8; 16]) -> [u8; RUN] {
     codes.map(|code| table[usize::from(code & 15)])
 }
 
-/// Nibbles with a fifth bit from the four bytes at `high`.
+/// Nibbles with a fifth bit from the four bytes of `high`.
 #[inline(always)]
-fn five_bits(packed: &[u8], high: u32) -> [u8; RUN] {
+fn five_bits(packed: &[u8], high: &[u8]) -> [u8; RUN] {
     let mut codes = nibbles(packed);
     for (code, is_set) in codes.iter_mut().zip(spread_bits(high)) {
         *code |= is_set & 16;
@@ -91,7 +91,7 @@ impl Encoding for Q5_0 {
 
     #[inline(always)]
     fn codes(block: &[u8], _: usize) -> [u8; RUN] {
-        five_bits(&block[6..], double_word_at(block, 2))
+        five_bits(&block[6..], &block[2..6])
     }
 
     #[inline(always)]
@@ -115,7 +115,7 @@ impl Encoding for Q5_1 {
 
     #[inline(always)]
     fn codes(block: &[u8], _: usize) -> [u8; RUN] {
-        five_bits(&block[8..], double_word_at(block, 4))
+        five_bits(&block[8..], &block[4..8])
     }
 
     #[inline(always)]
