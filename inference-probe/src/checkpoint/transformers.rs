@@ -144,8 +144,9 @@ impl<'a> Builder<'a, '_> {
         }
         let stacked = self.family.is_stacked(&name);
         let mut shape = first.info.shape.clone();
-        if shape.len() > 2 || shape.is_empty() {
-            return Err(refused(format!("has {} dimensions", shape.len())));
+        // Without bytes a shape could claim any number of rows.
+        if shape.len() > 2 || shape.is_empty() || first.info.byte_length == 0 {
+            return Err(refused(format!("has {} dimensions and {} bytes", shape.len(), first.info.byte_length)));
         }
         if stacked {
             shape.insert(0, parts.len() as u64);

@@ -18,6 +18,8 @@ const PARALLEL_FROM: usize = 1 << 17;
 const TASKS_PER_THREAD: usize = 4;
 /// A task's rows of the matrix are a multiple of this, which is what vector code computes at once.
 pub(super) const OUTPUTS_AT_ONCE: usize = 16;
+/// Rows of the input from which on vector code unpacks rows of the matrix before it multiplies them.
+pub(super) const TILE_FROM: usize = 4;
 /// Integers of an input that vector code multiplies with one lane, and how many times in a run.
 pub(super) const STEP: usize = 4;
 pub(super) const STEPS: usize = RUN / STEP;
@@ -98,6 +100,10 @@ fn share(threads: usize, mut panels: Vec<Panel<'_>>, work: impl Fn(&mut Panel<'_
 pub(super) struct Rounded {
     pub(super) rows: usize,
     pub(super) runs: Vec<RoundedRun>,
+    /// The scales and sums of the runs once more, one after the other.
+    pub(super) scales: Vec<f32>,
+    pub(super) sums: Vec<f32>,
+    pub(super) half_sums: [Vec<f32>; 2],
 }
 
 /// 32 values of about `scale` times an integer.
@@ -111,18 +117,57 @@ pub(super) struct RoundedRun {
     pub(super) half_sums: [f32; 2],
 }
 
+/// One row of [`Rounded`].
+#[derive(Clone, Copy)]
+pub(super) struct RoundedRow<'a> {
+    pub(super) runs: &'a [RoundedRun],
+    pub(super) scales: &'a [f32],
+    pub(super) sums: &'a [f32],
+    pub(super) half_sums: [&'a [f32]; 2],
+}
+
 impl Rounded {
     pub(super) fn of(input: Rows<'_>, processor: Processor) -> Self {
-        let rows = input.values.len() / input.length;
-        let mut rounded = Self { rows, runs: vec![RoundedRun::default(); input.values.len() / RUN] };
-        processor::round(processor, input.values, &mut rounded);
+        let (rows, runs) = (input.values.len() / input.length, input.values.len() / RUN);
+        let mut rounded = Self {
+            rows,
+            runs: vec![RoundedRun::default(); runs],
+            scales: Vec::with_capacity(runs),
+            sums: Vec::with_capacity(runs),
+            half_sums: [Vec::with_capacity(runs), Vec::with_capacity(runs)],
+        };
+        processor::round(processor, input.values, &mut rounded.runs);
+        if rows < TILE_FROM {
+            rounded.line_up();
+        }
         rounded
     }
 
+    fn line_up(&mut self) {
+        self.scales.extend(self.runs.iter().map(|run| run.scale));
+        self.sums.extend(self.runs.iter().map(|run| run.sum));
+        for (half, sums) in self.half_sums.iter_mut().enumerate() {
+            sums.extend(self.runs.iter().map(|run| run.half_sums[half]));
+        }
+    }
+
     #[inline(always)]
-    pub(super) fn row(&self, row: usize) -> &[RoundedRun] {
+    pub(super) fn runs(&self, row: usize) -> &[RoundedRun] {
         let length = self.runs.len() / self.rows;
         &self.runs[row * length..][..length]
+    }
+
+    /// A row of fewer than [`TILE_FROM`].
+    #[inline(always)]
+    pub(super) fn row(&self, row: usize) -> RoundedRow<'_> {
+        let length = self.runs.len() / self.rows;
+        let (start, end) = (row * length, (row + 1) * length);
+        RoundedRow {
+            runs: &self.runs[start..end],
+            scales: &self.scales[start..end],
+            sums: &self.sums[start..end],
+            half_sums: [&self.half_sums[0][start..end], &self.half_sums[1][start..end]],
+        }
     }
 }
 
@@ -138,8 +183,8 @@ pub(super) fn unpacked(words: &[u32; STEPS]) -> [i8; RUN] {
 
 /// Rounds whole runs.
 #[inline(always)]
-pub(super) fn round(values: &[f32], rounded: &mut Rounded) {
-    for (values, run) in values.as_chunks::<RUN>().0.iter().zip(&mut rounded.runs) {
+pub(super) fn round(values: &[f32], runs: &mut [RoundedRun]) {
+    for (values, run) in values.as_chunks::<RUN>().0.iter().zip(runs) {
         let scale = greatest_magnitude(values) / 127.0;
         let inverse = if scale > 0.0 { scale.recip() } else { 0.0 };
         let mut integers = [0_i8; RUN];
@@ -188,7 +233,7 @@ fn sum_of(integers: &[i8; RUN], first: usize) -> f32 {
 pub(super) fn multiply_blocks<E: Encoding>(panel: &mut Panel<'_>, input: &Rounded) {
     for (output, row) in panel.bytes.chunks_exact(panel.row_bytes).enumerate() {
         for (number, products) in panel.products.iter_mut().enumerate() {
-            products[output] = product_of_row::<E>(row, input.row(number));
+            products[output] = product_of_row::<E>(row, input.runs(number));
         }
     }
 }
@@ -222,13 +267,79 @@ pub(super) fn multiply_elements<E: Element>(panel: &mut Panel<'_>, input: &Rows<
 /// `FUSED` says whether the processor multiplies and adds in one instruction.
 #[inline(always)]
 pub(super) fn multiply_elements_in_lanes<E: Element, const FUSED: bool>(panel: &mut Panel<'_>, input: &Rows<'_>) {
+    if panel.products.len() >= TILE_FROM {
+        return multiply_elements_of_many::<E, FUSED>(panel, input);
+    }
     let mut weights = vec![0.0; input.length];
     for (output, row) in panel.bytes.chunks_exact(panel.row_bytes).enumerate() {
-        for (weight, bytes) in weights.iter_mut().zip(row.chunks_exact(E::BYTES)) {
-            *weight = E::value(bytes);
-        }
+        values_of::<E>(row, &mut weights);
         for (number, products) in panel.products.iter_mut().enumerate() {
             products[output] = exact_product::<FUSED>(&weights, input.row(number));
+        }
+    }
+}
+
+#[inline(always)]
+fn values_of<E: Element>(bytes: &[u8], values: &mut [f32]) {
+    for (value, bytes) in values.iter_mut().zip(bytes.chunks_exact(E::BYTES)) {
+        *value = E::value(bytes);
+    }
+}
+
+/// Some rows of the matrix side by side, with a lane for each, meet all rows of the input.
+#[inline(always)]
+fn multiply_elements_of_many<E: Element, const FUSED: bool>(panel: &mut Panel<'_>, input: &Rows<'_>) {
+    let mut weights = vec![0.0; input.length];
+    let mut columns = vec![[0.0; OUTPUTS_AT_ONCE]; input.length];
+    for (number, bytes) in panel.bytes.chunks(OUTPUTS_AT_ONCE * panel.row_bytes).enumerate() {
+        for (lane, row) in bytes.chunks_exact(panel.row_bytes).enumerate() {
+            values_of::<E>(row, &mut weights);
+            for (column, weight) in columns.iter_mut().zip(&weights) {
+                column[lane] = *weight;
+            }
+        }
+        let mut groups = panel.products.chunks_exact_mut(TILE_FROM);
+        let mut first = 0;
+        for group in &mut groups {
+            store_lanes(group, number, &products_of_columns::<TILE_FROM, FUSED>(&columns, input, first));
+            first += TILE_FROM;
+        }
+        for products in groups.into_remainder().chunks_mut(1) {
+            store_lanes(products, number, &products_of_columns::<1, FUSED>(&columns, input, first));
+            first += 1;
+        }
+    }
+}
+
+/// Products of the columns with `N` rows of the input from `first` on.
+#[inline(always)]
+fn products_of_columns<const N: usize, const FUSED: bool>(
+    columns: &[[f32; OUTPUTS_AT_ONCE]],
+    input: &Rows<'_>,
+    first: usize,
+) -> [[f32; OUTPUTS_AT_ONCE]; N] {
+    let mut rows = [input.row(first); N];
+    for (offset, row) in rows.iter_mut().enumerate() {
+        *row = &input.row(first + offset)[..columns.len()];
+    }
+    let mut products = [[0.0_f32; OUTPUTS_AT_ONCE]; N];
+    for (place, weights) in columns.iter().enumerate() {
+        for (products, row) in products.iter_mut().zip(&rows) {
+            let value = row[place];
+            for (product, weight) in products.iter_mut().zip(weights) {
+                *product = if FUSED { weight.mul_add(value, *product) } else { weight * value + *product };
+            }
+        }
+    }
+    products
+}
+
+/// Writes the products of the matrix's rows of group `number`, of which there may be fewer than lanes.
+#[inline(always)]
+fn store_lanes(products: &mut [&mut [f32]], number: usize, lanes: &[[f32; OUTPUTS_AT_ONCE]]) {
+    for (products, lanes) in products.iter_mut().zip(lanes) {
+        for (product, lane) in products[number * OUTPUTS_AT_ONCE..].iter_mut().zip(lanes) {
+            *product = *lane;
         }
     }
 }

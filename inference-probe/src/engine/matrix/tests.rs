@@ -239,7 +239,7 @@ fn every_instruction_set_computes_the_same() {
             let scale = portable.iter().fold(0.0_f32, |scale, product| scale.max(product.abs()));
             for processor in Processor::all() {
                 for (product, expected) in products(processor).iter().zip(&portable) {
-                    assert!((product - expected).abs() <= 1e-5 * scale, "{tensor_type:?} with {processor:?}");
+                    assert!((product - expected).abs() <= 1e-4 * scale, "{tensor_type:?} with {processor:?}");
                 }
             }
         }

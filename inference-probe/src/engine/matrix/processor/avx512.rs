@@ -1,24 +1,24 @@
 //! 512-bit vectors, and dot products of unsigned and signed bytes in one instruction.
 
 use std::arch::x86_64::{
-    __m256, __m512, _mm_set1_ps, _mm256_castps128_ps256, _mm256_cvtepi32_ps, _mm256_dpbusd_epi32, _mm256_fmadd_ps,
-    _mm256_insertf128_ps, _mm256_set1_ps, _mm256_setzero_ps, _mm256_setzero_si256, _mm512_cvtepi32_ps,
-    _mm512_dpbusd_epi32, _mm512_fmadd_ps, _mm512_mul_ps, _mm512_set1_epi32, _mm512_set1_ps, _mm512_setzero_ps,
-    _mm512_setzero_si512,
+    __m256i, __m512, _mm256_add_ps, _mm256_cvtepi32_ps, _mm256_dpbusd_epi32, _mm256_fmadd_ps, _mm256_setzero_ps,
+    _mm256_setzero_si256, _mm512_cvtepi32_ps, _mm512_dpbusd_epi32, _mm512_fmadd_ps, _mm512_mul_ps, _mm512_set1_epi32,
+    _mm512_set1_ps, _mm512_setzero_ps, _mm512_setzero_si512,
 };
 
 use super::super::encoding::Encoding;
 use super::super::numbers::Element;
-use super::super::product::{self, OUTPUTS_AT_ONCE, Panel, Rounded, RoundedRun, Rows, STEPS};
-use super::tile::{TILE_FROM, Tile, store};
+use super::super::product::{self, OUTPUTS_AT_ONCE, Panel, Rounded, RoundedRow, RoundedRun, Rows, STEPS, TILE_FROM};
+use super::strip::{spread, strip, strip_bytes};
+use super::tile::{Tile, store};
 use super::{read_half, vector};
 
 /// Rows of the input that share a load of weights.
 const INPUTS_AT_ONCE: usize = 8;
 
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c")]
-pub(super) fn round(values: &[f32], rounded: &mut Rounded) {
-    product::round(values, rounded);
+pub(super) fn round(values: &[f32], runs: &mut [RoundedRun]) {
+    product::round(values, runs);
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c")]
@@ -69,11 +69,14 @@ fn multiply_inputs<const PARTS: usize, const N: usize>(
     first_output: usize,
     number: usize,
 ) {
-    let rows: [&[RoundedRun]; N] = std::array::from_fn(|offset| input.row(number + offset));
+    let rows: [&[RoundedRun]; N] = std::array::from_fn(|offset| input.runs(number + offset));
     let mut products = [_mm512_setzero_ps(); N];
     let scales = tile.scales.chunks_exact(PARTS).zip(tile.minimums.chunks_exact(PARTS));
     for (run, (codes, (scales, minimums))) in tile.codes.iter().zip(scales).enumerate() {
-        let inputs: [&RoundedRun; N] = std::array::from_fn(|offset| &rows[offset][run]);
+        let mut inputs = [&rows[0][run]; N];
+        for (input, row) in inputs.iter_mut().zip(&rows[..]) {
+            *input = &row[run];
+        }
         for part in 0..PARTS {
             let mut sums = [_mm512_setzero_si512(); N];
             for step in part * STEPS / PARTS..(part + 1) * STEPS / PARTS {
@@ -109,38 +112,49 @@ fn multiply_rows<E: Encoding>(panel: &mut Panel<'_>, input: &Rounded) {
 
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c")]
 #[inline]
-fn multiply_row<E: Encoding>(row: &[u8], values: &[RoundedRun]) -> f32 {
-    let mut products = _mm256_setzero_ps();
-    let mut minimums = [0.0; 2];
-    for (block, values) in row.chunks_exact(E::BYTES).zip(values.chunks_exact(E::RUNS)) {
-        for (run, values) in values.iter().enumerate() {
-            let codes = vector::of_bytes(E::codes(block, run));
-            let sum = _mm256_dpbusd_epi32(_mm256_setzero_si256(), codes, vector::of_words(values.words));
-            let weights = E::scales(block, run, |bits| read_half(bits));
-            let scale = spread::<E>(weights.scale, values.scale);
-            products = _mm256_fmadd_ps(_mm256_cvtepi32_ps(sum), scale, products);
-            if E::HALVES {
-                for (half, sum) in minimums.iter_mut().enumerate() {
-                    *sum += weights.offset_minimum::<E>(half) * values.half_sums[half];
-                }
-            } else {
-                minimums[0] += weights.offset_minimum::<E>(0) * values.sum;
-            }
+fn multiply_row<E: Encoding>(row: &[u8], input: RoundedRow<'_>) -> f32 {
+    let mut products = [_mm256_setzero_ps(); 2];
+    let mut minimums = _mm256_setzero_ps();
+    let strips = row.chunks_exact(strip_bytes::<E>());
+    let rest = strips.remainder();
+    for (number, blocks) in strips.enumerate() {
+        let strip = strip::<E, true>(blocks, number, input, &mut minimums);
+        for (run, values) in strip.values.iter().enumerate() {
+            let sums = multiply(strip.codes::<E>(run), vector::of_words(values.words));
+            let sum = _mm256_fmadd_ps(_mm256_cvtepi32_ps(sums), strip.scale::<E>(run), products[0]);
+            // In turns, so that no addition waits for the one before.
+            products = [products[1], sum];
         }
     }
-    product::sum_of_lanes(vector::to_floats(products)) + (minimums[0] + minimums[1])
+    let products = _mm256_add_ps(_mm256_add_ps(products[0], products[1]), minimums);
+    product::sum_of_lanes(vector::to_floats(products)) + multiply_rest::<E>(rest, input.runs)
 }
 
-/// The scales of a run's halves in the lanes of those halves.
+/// Products of the last runs of a row, fewer than eight.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c")]
 #[inline]
-fn spread<E: Encoding>(scale: [f32; 2], factor: f32) -> __m256 {
-    if E::HALVES {
-        let low = _mm256_castps128_ps256(_mm_set1_ps(scale[0] * factor));
-        _mm256_insertf128_ps::<1>(low, _mm_set1_ps(scale[1] * factor))
-    } else {
-        _mm256_set1_ps(scale[0] * factor)
+fn multiply_rest<E: Encoding>(blocks: &[u8], values: &[RoundedRun]) -> f32 {
+    let values = &values[values.len() - blocks.len() / E::BYTES * E::RUNS..];
+    let mut products = _mm256_setzero_ps();
+    let mut minimums = 0.0;
+    for (block, values) in blocks.chunks_exact(E::BYTES).zip(values.chunks_exact(E::RUNS)) {
+        for (run, values) in values.iter().enumerate() {
+            let sums = multiply(vector::of_bytes(E::codes(block, run)), vector::of_words(values.words));
+            let weights = E::scales(block, run, |bits| read_half(bits));
+            let scale = spread::<E>([weights.scale[0] * values.scale, weights.scale[1] * values.scale]);
+            products = _mm256_fmadd_ps(_mm256_cvtepi32_ps(sums), scale, products);
+            minimums += weights.offset_minimum::<E>(0) * values.half_sums[0];
+            minimums += weights.offset_minimum::<E>(1) * values.half_sums[1];
+        }
     }
+    product::sum_of_lanes(vector::to_floats(products)) + minimums
+}
+
+/// Eight sums of four products each.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c")]
+#[inline]
+fn multiply(codes: __m256i, values: __m256i) -> __m256i {
+    _mm256_dpbusd_epi32(_mm256_setzero_si256(), codes, values)
 }
 
 const _: () = assert!(size_of::<__m512>() == 4 * OUTPUTS_AT_ONCE, "a vector has a lane for each output of a tile");

@@ -11,11 +11,13 @@ mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
 #[cfg(target_arch = "x86_64")]
+mod strip;
+#[cfg(target_arch = "x86_64")]
 mod tile;
 
 use super::encoding::Encoding;
 use super::numbers::Element;
-use super::product::{self, Panel, Rounded, Rows};
+use super::product::{self, Panel, Rounded, RoundedRun, Rows};
 
 /// The instructions that this machine was seen to have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,8 +86,8 @@ macro_rules! call {
 }
 
 /// Rounds whole runs of an input.
-pub(super) fn round(processor: Processor, values: &[f32], rounded: &mut Rounded) {
-    call!(processor, round(values, rounded));
+pub(super) fn round(processor: Processor, values: &[f32], runs: &mut [RoundedRun]) {
+    call!(processor, round(values, runs));
 }
 
 pub(super) fn multiply_blocks<E: Encoding>(processor: Processor, panel: &mut Panel<'_>, input: &Rounded) {
@@ -105,11 +107,19 @@ fn read_half(bits: u16) -> f32 {
     _mm_cvtss_f32(_mm_cvtph_ps(_mm_cvtsi32_si128(i32::from(bits))))
 }
 
+/// Eight of them.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx,f16c")]
+#[inline]
+fn read_halves(bits: [u16; 8]) -> [f32; 8] {
+    vector::to_floats(std::arch::x86_64::_mm256_cvtph_ps(vector::of_short_words(bits)))
+}
+
 /// Vectors from arrays of the same size, and back: by value, because loads and stores by address are
 /// checked in builds with debug assertions.
 #[cfg(target_arch = "x86_64")]
 mod vector {
-    use std::arch::x86_64::{__m256, __m256i, __m512, __m512i};
+    use std::arch::x86_64::{__m128i, __m256, __m256i, __m512, __m512i};
     use std::mem::transmute;
 
     #[target_feature(enable = "avx")]
@@ -123,6 +133,13 @@ mod vector {
     #[inline]
     pub(super) fn of_words(words: [u32; 8]) -> __m256i {
         // SAFETY: both types are 32 bytes of which all values are valid.
+        unsafe { transmute(words) }
+    }
+
+    #[target_feature(enable = "avx")]
+    #[inline]
+    pub(super) fn of_short_words(words: [u16; 8]) -> __m128i {
+        // SAFETY: both types are 16 bytes of which all values are valid.
         unsafe { transmute(words) }
     }
 

@@ -14,9 +14,6 @@ use super::super::encoding::Encoding;
 use super::super::product::{OUTPUTS_AT_ONCE, Panel, STEPS};
 use super::{read_half, vector};
 
-/// Rows of the input from which on a tile is worth its making.
-pub(super) const TILE_FROM: usize = 4;
-
 /// Words in the vectors that a tile is made with.
 const LANES: usize = 8;
 
