@@ -132,17 +132,19 @@ fn scan_pieces(
 mod tests {
     use std::sync::Mutex;
 
-    use verifier::format::gguf::read_header;
     use weighhouse_tests::gguf::{TensorType, TinyLlama};
 
     use super::*;
+    use crate::engine::test_models::file;
 
     #[test]
     fn progress_grows_to_the_bytes_of_all_tensors() {
         let bytes = TinyLlama::new().tensor_type(TensorType::Q8_0).build();
-        let header = read_header(&bytes).unwrap();
+        let files = [file("model.gguf", &bytes)];
+        let checkpoint = Checkpoint::open(&files).unwrap();
+        let header = &checkpoint.header;
         let seen = Mutex::new(Vec::new());
-        let passed = check("model.gguf", &header, &bytes, 2, &|done, total| seen.lock().unwrap().push((done, total)));
+        let passed = check(&checkpoint, 2, &|done, total| seen.lock().unwrap().push((done, total)));
         assert!(passed.is_ok());
         let mut seen = seen.into_inner().unwrap();
         let total = header.tensors.iter().map(|tensor| tensor.byte_length).sum::<u64>();
