@@ -37,8 +37,8 @@ pub(crate) struct Architecture {
     pub(crate) embedding_scale: EmbeddingScale,
     /// Whether the embedding is normalized before the first block.
     pub(crate) embedding_norm: bool,
-    /// Whether `residual_scale` multiplies what each sublayer adds.
-    pub(crate) residual_scale: bool,
+    /// What multiplies that which each sublayer adds.
+    pub(crate) residual_scale: ResidualScale,
     pub(crate) logit_scale: LogitScale,
     pub(crate) output: Output,
     pub(crate) output_bias: Presence,
@@ -140,6 +140,8 @@ pub(crate) enum RotaryLayers {
     NotEachFourth,
     /// Those with a sliding window.
     Windowed,
+    /// The same, and all in a model without windows.
+    WindowedWhereAny,
 }
 
 /// Normalization of queries and keys before they are rotated.
@@ -161,6 +163,9 @@ pub(crate) enum Window {
     Never,
     /// All but the last of each `period`, where the key `attention.sliding_window_pattern` does not say otherwise.
     AllButLastOf { period: u64, local_rotation: LocalRotation },
+    /// The same in the model with this many blocks, over 4,096 positions where the key does not say
+    /// otherwise; none in the others.
+    AllButLastOfInModelOf { blocks: u64, period: u64 },
 }
 
 /// The rotation in blocks with a sliding window.
@@ -222,6 +227,8 @@ pub(crate) enum Activation {
     Gelu,
     /// With the error function.
     GeluExact,
+    /// The square of what is positive.
+    SquaredRelu,
     /// `g * sigmoid(1.702 g) * (up + 1)` with `g` at most 7 and `up` within -7 to 7.
     ClampedSwish,
 }
@@ -258,26 +265,39 @@ pub(crate) enum SharedExpert {
     Plain,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum EmbeddingScale {
     One,
     SquareRootOfWidth,
-    /// The key `embedding_scale`.
+    /// The key `embedding_scale`, or this number where it is absent.
+    KeyOr(f64),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum ResidualScale {
+    One,
+    /// The key `residual_scale`.
     Key,
+    /// The same, or this number over the root of the number of blocks where it is absent.
+    KeyOrDepth(f64),
 }
 
 /// What is done to logits with the key `logit_scale`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum LogitScale {
     None,
     Multiply,
     Divide,
+    /// As [`LogitScale::Divide`], with this number over the width where the key is absent.
+    DivideOrWidth(f64),
 }
 
 /// Where the output matrix comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Output {
     Own,
+    /// The output matrix serves as the token embedding in files without one.
+    OwnOrBoth,
     /// The token embedding serves as the output matrix.
     Tied,
     OwnOrTied,
@@ -308,11 +328,12 @@ impl Architecture {
     }
 
     /// Whether the block with this number rotates queries and keys.
-    pub(crate) const fn rotates(&self, block: u64, windowed: bool) -> bool {
+    pub(crate) const fn rotates(&self, block: u64, windowed: bool, any_windowed: bool) -> bool {
         match self.positions {
             Positions::Rotary { layers: RotaryLayers::All, .. } => true,
             Positions::Rotary { layers: RotaryLayers::NotEachFourth, .. } => !(block + 1).is_multiple_of(4),
             Positions::Rotary { layers: RotaryLayers::Windowed, .. } => windowed,
+            Positions::Rotary { layers: RotaryLayers::WindowedWhereAny, .. } => windowed || !any_windowed,
             Positions::Learned | Positions::Distance(_) => false,
         }
     }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use candle_core::{Device, Tensor};
 
-use super::architecture::{Architecture, Normalization, Presence, Window};
+use super::architecture::{Architecture, Normalization, Output, Presence, Window};
 use super::hyperparameters::Hyperparameters;
 use super::matrix::Matrix;
 use super::operations::{Normalize, Rotate};
@@ -85,7 +85,8 @@ impl Decoder {
         context: u64,
     ) -> Result<Self, EngineError> {
         let plan = Plan { architecture, sizes, weights, context };
-        let embedding = weights.matrix("token_embd.weight")?;
+        let has_embedding = weights.has("token_embd.weight") || architecture.output != Output::OwnOrBoth;
+        let embedding = weights.matrix(if has_embedding { "token_embd.weight" } else { "output.weight" })?;
         let blocks = (0..sizes.block_count).map(|block| Block::load(plan, block));
         let (rotary, local_rotary) = plan.rotations()?;
         Ok(Self {
@@ -186,7 +187,7 @@ impl Plan<'_> {
         }
         let local = match self.architecture.window {
             Window::AllButLastOf { local_rotation, .. } => Rotary::local(pairs, self.sizes, local_rotation),
-            Window::Never => None,
+            Window::Never | Window::AllButLastOfInModelOf { .. } => None,
         };
         Ok((Some(Rotary::new(pairs, self.sizes, divisors.as_deref())), local))
     }

@@ -10,7 +10,7 @@ use verifier::format::gguf::Header;
 
 use super::architecture::{
     Architecture, AttentionScale, DistanceBias, EmbeddingScale, LogitScale, Normalization, Positions, Presence,
-    Residual, SharedExpert, SoftCaps, Window,
+    Residual, ResidualScale, SharedExpert, SoftCaps, Window,
 };
 use super::has_exact_gelu;
 use keys::{Keys, MAX_BLOCKS, MAX_EXPERTS, MAX_WIDTH};
@@ -84,6 +84,9 @@ pub(crate) struct ExpertSizes {
     pub(crate) weights_scale: f64,
 }
 
+/// Of the one family that has a window without a key for it.
+const USUAL_WINDOW: u64 = 4_096;
+
 impl Hyperparameters {
     pub(crate) fn read(architecture: &Architecture, header: &Header) -> Result<Self, HyperparameterError> {
         let keys = Keys { prefix: architecture.name, header };
@@ -112,8 +115,8 @@ impl Hyperparameters {
             normalization_epsilon: keys.positive(epsilon_key(architecture.normalization))?,
             parallel_residual: parallel_residual(architecture, &keys),
             embedding_scale: embedding_scale(architecture, &keys, embedding_length)?,
-            residual_scale: if architecture.residual_scale { keys.scale_or_one("residual_scale")? } else { 1.0 },
-            logit_scale: logit_scale(architecture, &keys)?,
+            residual_scale: residual_scale(architecture, &keys, block_count)?,
+            logit_scale: logit_scale(architecture, &keys, embedding_length)?,
             exact_gelu: has_exact_gelu(header),
             experts: experts(architecture, &keys)?,
             vocabulary_size: keys.vocabulary_size()?,
@@ -154,11 +157,16 @@ fn window(
     keys: &Keys<'_>,
     block_count: u64,
 ) -> Result<Option<SlidingWindow>, HyperparameterError> {
-    let Window::AllButLastOf { period, .. } = architecture.window else { return Ok(None) };
-    if keys.number("attention.sliding_window").unwrap_or(0.0) == 0.0 {
+    let key = "attention.sliding_window";
+    let (period, usual_length) = match architecture.window {
+        Window::AllButLastOf { period, .. } => (period, 0),
+        Window::AllButLastOfInModelOf { blocks, period } if blocks == block_count => (period, USUAL_WINDOW),
+        Window::AllButLastOfInModelOf { .. } | Window::Never => return Ok(None),
+    };
+    let length = if keys.number(key) == Some(0.0) { 0 } else { keys.size_or(key, u64::from(u32::MAX), usual_length)? };
+    if length == 0 {
         return Ok(None);
     }
-    let length = keys.size("attention.sliding_window", u64::from(u32::MAX))?;
     let windowed = keys.window_pattern(period, block_count)?;
     Ok(Some(SlidingWindow { length, windowed }))
 }
@@ -217,15 +225,26 @@ fn embedding_scale(architecture: &Architecture, keys: &Keys<'_>, width: u64) -> 
     match architecture.embedding_scale {
         EmbeddingScale::One => Ok(1.0),
         EmbeddingScale::SquareRootOfWidth => Ok((width as f64).sqrt()),
-        EmbeddingScale::Key => keys.scale_or_one("embedding_scale"),
+        EmbeddingScale::KeyOr(default) => keys.scale_or("embedding_scale", default),
     }
 }
 
-fn logit_scale(architecture: &Architecture, keys: &Keys<'_>) -> Result<f64, HyperparameterError> {
+#[expect(clippy::cast_precision_loss, reason = "sizes are far below 2^52")]
+fn residual_scale(architecture: &Architecture, keys: &Keys<'_>, blocks: u64) -> Result<f64, HyperparameterError> {
+    match architecture.residual_scale {
+        ResidualScale::One => Ok(1.0),
+        ResidualScale::Key => keys.scale_or_one("residual_scale"),
+        ResidualScale::KeyOrDepth(scale) => keys.scale_or("residual_scale", scale / (blocks as f64).sqrt()),
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "sizes are far below 2^52")]
+fn logit_scale(architecture: &Architecture, keys: &Keys<'_>, width: u64) -> Result<f64, HyperparameterError> {
     match architecture.logit_scale {
         LogitScale::None => Ok(1.0),
         LogitScale::Multiply => keys.scale_or_one("logit_scale"),
         LogitScale::Divide => Ok(1.0 / keys.scale_or_one("logit_scale")?),
+        LogitScale::DivideOrWidth(scale) => Ok(1.0 / keys.scale_or("logit_scale", scale / width as f64)?),
     }
 }
 

@@ -2,8 +2,8 @@
 
 use super::{
     Activation, Architecture, AttentionScale, DistanceBias, EmbeddingScale, Experts, FeedForward, Gate, Learned,
-    LocalRotation, LogitScale, Normalization, Norms, Output, Positions, Presence, QueryKeyNorm, Residual, RotaryLayers,
-    RotaryPairs, Routing, SharedExpert, SoftCaps, Window,
+    LocalRotation, LogitScale, Normalization, Norms, Output, Positions, Presence, QueryKeyNorm, Residual,
+    ResidualScale, RotaryLayers, RotaryPairs, Routing, SharedExpert, SoftCaps, Window,
 };
 
 const ADJACENT: Positions = Positions::Rotary { pairs: RotaryPairs::Adjacent, layers: RotaryLayers::All };
@@ -12,6 +12,7 @@ const LAYER_NORM: Normalization = Normalization::Layer(Learned::GainAndBias);
 const SWIGLU: FeedForward = FeedForward { gate: Gate::Separate, activation: Activation::Silu };
 const GEGLU: FeedForward = FeedForward { gate: Gate::Separate, activation: Activation::Gelu };
 const PLAIN_GELU: FeedForward = FeedForward { gate: Gate::None, activation: Activation::Gelu };
+const PLAIN_SQUARE: FeedForward = FeedForward { gate: Gate::None, activation: Activation::SquaredRelu };
 
 const EXPERTS: Experts = Experts {
     presence: Presence::Always,
@@ -41,7 +42,7 @@ const LLAMA: Architecture = Architecture {
     experts: Some(Experts { presence: Presence::Sometimes, ..EXPERTS }),
     embedding_scale: EmbeddingScale::One,
     embedding_norm: false,
-    residual_scale: false,
+    residual_scale: ResidualScale::One,
     logit_scale: LogitScale::None,
     output: Output::OwnOrTied,
     output_bias: Presence::Never,
@@ -79,6 +80,16 @@ const COMMAND_R: Architecture = Architecture {
     logit_scale: LogitScale::Multiply,
     output: Output::Tied,
     ..PLAIN
+};
+
+const GRANITE: Architecture = Architecture {
+    name: "granite",
+    attention_scale: AttentionScale::Key,
+    embedding_scale: EmbeddingScale::KeyOr(1.0),
+    residual_scale: ResidualScale::Key,
+    logit_scale: LogitScale::Divide,
+    experts: None,
+    ..LLAMA
 };
 
 pub(crate) const ARCHITECTURES: &[Architecture] = &[
@@ -170,7 +181,18 @@ pub(crate) const ARCHITECTURES: &[Architecture] = &[
         ..BIASED
     },
     Architecture { name: "gptneox", residual: Residual::ByKey, output: Output::Own, ..BIASED },
+    Architecture { name: "starcoder", positions: Positions::Learned, ..BIASED },
     Architecture { name: "starcoder2", ..BIASED },
+    Architecture { name: "codeshell", output: Output::OwnOrBoth, ..BIASED },
+    Architecture {
+        name: "nemotron",
+        attention_output_bias: Presence::Sometimes,
+        feed_forward: PLAIN_SQUARE,
+        feed_forward_bias: Presence::Sometimes,
+        output: Output::Own,
+        ..BIASED
+    },
+    Architecture { name: "orion", normalization: LAYER_NORM, positions: HALVES, output: Output::Own, ..PLAIN },
     Architecture {
         name: "phi2",
         norms: Norms::Shared,
@@ -179,23 +201,15 @@ pub(crate) const ARCHITECTURES: &[Architecture] = &[
         output_bias: Presence::Always,
         ..BIASED
     },
+    GRANITE,
+    Architecture { name: "granitemoe", experts: Some(Experts { shared: SharedExpert::Plain, ..EXPERTS }), ..GRANITE },
     Architecture {
-        name: "granite",
-        attention_scale: AttentionScale::Key,
-        embedding_scale: EmbeddingScale::Key,
-        residual_scale: true,
-        logit_scale: LogitScale::Divide,
-        experts: None,
-        ..LLAMA
-    },
-    Architecture {
-        name: "granitemoe",
-        attention_scale: AttentionScale::Key,
-        embedding_scale: EmbeddingScale::Key,
-        residual_scale: true,
-        logit_scale: LogitScale::Divide,
-        experts: Some(Experts { shared: SharedExpert::Plain, ..EXPERTS }),
-        ..LLAMA
+        name: "minicpm",
+        attention_scale: AttentionScale::HeadLength,
+        embedding_scale: EmbeddingScale::KeyOr(12.0),
+        residual_scale: ResidualScale::KeyOrDepth(1.4),
+        logit_scale: LogitScale::DivideOrWidth(256.0),
+        ..GRANITE
     },
     Architecture {
         name: "olmo2",
@@ -235,6 +249,18 @@ pub(crate) const ARCHITECTURES: &[Architecture] = &[
     },
     Architecture { name: "internlm2", attention_output_bias: Presence::Sometimes, output: Output::Own, ..PLAIN },
     Architecture { name: "exaone", positions: HALVES, ..PLAIN },
+    Architecture {
+        name: "exaone4",
+        norms: Norms::After,
+        positions: Positions::Rotary { pairs: RotaryPairs::Halves, layers: RotaryLayers::WindowedWhereAny },
+        query_key_norm: QueryKeyNorm::EachHead,
+        window: Window::AllButLastOfInModelOf { blocks: 64, period: 4 },
+        ..PLAIN
+    },
+    Architecture { name: "arcee", feed_forward: PLAIN_SQUARE, ..PLAIN },
+    Architecture { name: "ernie4_5", ..PLAIN },
+    Architecture { name: "xverse", output: Output::Own, ..PLAIN },
+    Architecture { name: "seed_oss", norms: Norms::BeforeUnderOtherName, positions: HALVES, ..PLAIN },
     // Ministral 3 and what is derived from it.
     Architecture { name: "mistral3", attention_temperature: true, ..LLAMA },
     Architecture {

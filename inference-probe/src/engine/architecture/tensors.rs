@@ -71,13 +71,15 @@ impl Specifications<'_> {
 
     fn add_model(&mut self) {
         let (width, vocabulary) = (self.sizes.embedding_length, self.sizes.vocabulary_size);
-        self.matrix("token_embd", width, vocabulary);
+        let embedding =
+            if self.architecture.output == Output::OwnOrBoth { Presence::Sometimes } else { Presence::Always };
+        self.add("token_embd", "weight", embedding, &[width, vocabulary]);
         if self.architecture.embedding_norm {
             self.norm("token_embd_norm", Presence::Always);
         }
         self.norm("output_norm", Presence::Always);
         let output = match self.architecture.output {
-            Output::Own => Presence::Always,
+            Output::Own | Output::OwnOrBoth => Presence::Always,
             Output::Tied => Presence::Never,
             Output::OwnOrTied => Presence::Sometimes,
         };

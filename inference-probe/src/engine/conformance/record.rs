@@ -13,10 +13,17 @@ const fn record(architecture: &'static str, features: &'static [Feature]) -> Rec
 }
 
 pub(super) const RECORDS: &[Record] = &[
+    record("arcee", &[SeparateProjection, OwnHeadLength, SequentialResidual, RotaryFactors]),
     record("bloom", &[FusedProjection, ProjectionBias, AttentionOutputBias, FeedForwardBias, SequentialResidual]),
+    record(
+        "codeshell",
+        &[SeparateProjection, ProjectionBias, AttentionOutputBias, FeedForwardBias, SequentialResidual],
+    ),
     record("cohere2", &[SeparateProjection, ParallelResidual, SlidingWindow]),
     record("command-r", &[SeparateProjection, HeadNorms, ParallelResidual]),
+    record("ernie4_5", &[SeparateProjection, OwnHeadLength, SequentialResidual]),
     record("exaone", &[SeparateProjection, SequentialResidual, RotaryFactors]),
+    record("exaone4", &[SeparateProjection, SequentialResidual, SlidingWindow]),
     record("falcon", &[FusedProjection, SecondNorm, ParallelResidual]),
     record("gemma", &[SeparateProjection, OwnHeadLength, SequentialResidual]),
     record("gemma2", &[SeparateProjection, OwnHeadLength, SequentialResidual, SlidingWindow]),
@@ -67,11 +74,24 @@ pub(super) const RECORDS: &[Record] = &[
             Experts,
         ],
     ),
+    record("minicpm", &[SeparateProjection, SequentialResidual]),
     record("mistral3", &[SeparateProjection, OwnHeadLength, SequentialResidual, YarnScaling, AttentionTemperature]),
     record("mpt", &[FusedProjection, SequentialResidual, ProjectionClamp]),
+    record(
+        "nemotron",
+        &[
+            SeparateProjection,
+            ProjectionBias,
+            AttentionOutputBias,
+            FeedForwardBias,
+            SequentialResidual,
+            PartialRotation,
+        ],
+    ),
     record("olmo", &[SeparateProjection, SequentialResidual, ProjectionClamp]),
     record("olmo2", &[SeparateProjection, SequentialResidual, YarnScaling, SlidingWindow]),
     record("olmoe", &[SeparateProjection, SequentialResidual, Experts]),
+    record("orion", &[SeparateProjection, SequentialResidual]),
     record(
         "phi2",
         &[
@@ -89,13 +109,16 @@ pub(super) const RECORDS: &[Record] = &[
     record("qwen2moe", &[SeparateProjection, ProjectionBias, SequentialResidual, Experts, SharedExpert]),
     record("qwen3", &[SeparateProjection, OwnHeadLength, SequentialResidual]),
     record("qwen3moe", &[SeparateProjection, OwnHeadLength, SequentialResidual, Experts]),
+    record("seed_oss", &[SeparateProjection, ProjectionBias, OwnHeadLength, SequentialResidual]),
     record("smollm3", &[SeparateProjection, SequentialResidual]),
     record(
         "stablelm",
         &[SeparateProjection, ProjectionBias, HeadNorms, ParallelResidual, SequentialResidual, PartialRotation],
     ),
+    record("starcoder", &[FusedProjection, ProjectionBias, AttentionOutputBias, FeedForwardBias, SequentialResidual]),
     record(
         "starcoder2",
         &[SeparateProjection, ProjectionBias, AttentionOutputBias, FeedForwardBias, SequentialResidual],
     ),
+    record("xverse", &[SeparateProjection, SequentialResidual]),
 ];

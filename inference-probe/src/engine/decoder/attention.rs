@@ -68,7 +68,7 @@ impl Attention {
             key_norm: query_key_norm(plan, &part("attn_k_norm.weight"))?,
             output: linear("attn_output")?,
             sinks: weights.find_floats(&part("attn_sinks.weight"))?,
-            rotates: architecture.rotates(block, windowed),
+            rotates: architecture.rotates(block, windowed, sizes.window.is_some()),
             heads: index(sizes.head_count)?,
             key_value_heads: index(sizes.key_value_head_count)?,
             head_length: index(sizes.head_length)?,

@@ -3,7 +3,9 @@
 use verifier::format::gguf::{Array, Header, Value};
 
 use super::HyperparameterError;
-use crate::engine::architecture::{Architecture, AttentionScale, EmbeddingScale, LogitScale, Positions, SoftCaps};
+use crate::engine::architecture::{
+    Architecture, AttentionScale, EmbeddingScale, LogitScale, Positions, ResidualScale, SoftCaps,
+};
 
 /// Bounds that keep a hostile header from asking for endless work; real models are far below.
 pub(super) const MAX_BLOCKS: u64 = 1_024;
@@ -78,6 +80,11 @@ impl<'a> Keys<'a> {
         if self.number(key).unwrap_or(0.0) == 0.0 { Ok(1.0) } else { self.positive(key) }
     }
 
+    /// The same; `default` where it is absent.
+    pub(super) fn scale_or(&self, key: &str, default: f64) -> Result<f64, HyperparameterError> {
+        if self.get(key).is_some() { self.scale_or_one(key) } else { Ok(default) }
+    }
+
     pub(super) fn head_length(&self, width: u64, heads: u64) -> Result<u64, HyperparameterError> {
         if self.get("attention.key_length").is_none() && !width.is_multiple_of(heads) {
             return Err(self.impossible(
@@ -107,7 +114,8 @@ impl<'a> Keys<'a> {
     }
 
     pub(super) fn vocabulary_size(&self) -> Result<u64, HyperparameterError> {
-        let embedding = self.header.tensor("token_embd.weight");
+        let tensor = |name: &str| self.header.tensor(name);
+        let embedding = tensor("token_embd.weight").or_else(|| tensor("output.weight"));
         let rows = embedding.and_then(|tensor| tensor.dimensions.get(1).copied());
         match rows {
             Some(rows) if rows <= MAX_VOCABULARY => Ok(rows),
@@ -126,8 +134,8 @@ impl<'a> Keys<'a> {
             (architecture.experts.is_none(), &["expert_count"]),
             (architecture.attention_scale != AttentionScale::Key, &["attention.scale"]),
             (architecture.logit_scale == LogitScale::None, &["logit_scale"]),
-            (architecture.embedding_scale != EmbeddingScale::Key, &["embedding_scale"]),
-            (!architecture.residual_scale, &["residual_scale"]),
+            (!matches!(architecture.embedding_scale, EmbeddingScale::KeyOr(_)), &["embedding_scale"]),
+            (architecture.residual_scale == ResidualScale::One, &["residual_scale"]),
         ];
         let keys = not_computed.iter().filter(|(refused, _)| *refused).flat_map(|(_, keys)| keys.iter());
         for key in keys {

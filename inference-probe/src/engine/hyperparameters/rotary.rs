@@ -2,7 +2,7 @@
 
 use super::HyperparameterError;
 use super::keys::{Keys, MAX_WIDTH};
-use crate::engine::architecture::Architecture;
+use crate::engine::architecture::{Architecture, ResidualScale};
 
 const DEFAULT_BASE: f64 = 10_000.0;
 /// Where `YaRN` begins and ends to interpolate, in turns over the original context.
@@ -54,7 +54,8 @@ impl Rotary {
             scaling: scaling(architecture, keys)?,
             magnitude: magnitude(keys)?,
             // The files of granite do so with a key that has no meaning elsewhere.
-            is_off: architecture.residual_scale && keys.flag("rope.scaling.finetuned") == Some(false),
+            is_off: architecture.residual_scale == ResidualScale::Key
+                && keys.flag("rope.scaling.finetuned") == Some(false),
             original_context: keys.size_or("rope.scaling.original_context_length", u64::from(u32::MAX), context)?,
         })
     }

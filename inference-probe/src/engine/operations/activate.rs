@@ -32,6 +32,10 @@ impl Activate {
                 0.5 * input * (1.0 + inner.tanh())
             }
             Activation::GeluExact => 0.5 * input * (1.0 + error_function(input * std::f32::consts::FRAC_1_SQRT_2)),
+            Activation::SquaredRelu => {
+                let positive = input.max(0.0);
+                positive * positive
+            }
             Activation::ClampedSwish => {
                 let input = input.min(SWISH_LIMIT);
                 input / (1.0 + (-SWISH_STEEPNESS * input).exp())
@@ -117,6 +121,8 @@ mod tests {
             (Activation::Gelu, 1.0, 0.841_192),
             (Activation::GeluExact, 1.0, 0.841_344_7),
             (Activation::GeluExact, -2.0, -0.045_500_26),
+            (Activation::SquaredRelu, 1.5, 2.25),
+            (Activation::SquaredRelu, -1.5, 0.0),
             (Activation::ClampedSwish, 9.0, 6.999_953_3),
         ] {
             let value = Activate(activation).of(input);

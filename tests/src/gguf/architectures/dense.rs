@@ -1,8 +1,9 @@
 //! Families of one dense layout: attention, then a feed-forward layer, each after a norm.
 
+use super::layer_norm::DEEP;
 use super::model::{
     GROUPED, LONG_HEADS, Model, Part, Sizes, UNGROUPED, Vocabulary, attention, attention_biases, bias, fused_attention,
-    fused_gate, gains, gated, head_gains, rotary_factors, shorten_mantissas, whole_gains,
+    fused_gate, gains, gated, head_gains, rotary_factors, shorten_mantissas, ungated, whole_gains,
 };
 use super::{Case, adapters, case};
 
@@ -42,6 +43,14 @@ pub(super) const CASES: &[Case] = &[
         rms("exaone", GROUPED, attention(&GROUPED)).globals([rotary_factors("rope_freqs", &LLAMA3_FACTORS)]).build()
     }),
     case("mistral3", "mistral3", || mistral3().build()),
+    case("ernie4_5", "ernie4_5", || rms("ernie4_5", LONG_HEADS, attention(&LONG_HEADS)).build()),
+    case("xverse", "xverse", || rms("xverse", UNGROUPED, attention(&UNGROUPED)).untied().build()),
+    case("minicpm", "minicpm", || rms("minicpm", GROUPED, attention(&GROUPED)).build()),
+    case("minicpm-scales", "minicpm", || scaled("minicpm").build()),
+    case("seed_oss", "seed_oss", || seed_oss().build()),
+    case("exaone4", "exaone4", || exaone4(GROUPED).build()),
+    case("exaone4-windows", "exaone4", || exaone4(DEEP).length("attention.sliding_window", 6).build()),
+    case("arcee", "arcee", || arcee().build()),
 ];
 
 /// Norms by the root mean square, and a gated feed-forward layer.
@@ -114,13 +123,52 @@ pub(super) fn long_rope(original_context: usize) -> Model {
         .globals([rotary_factors("rope_factors_short", &SHORT_FACTORS)])
 }
 
-/// Scales of embedding, attention, residual stream and logits that are all keys of the file.
-pub(super) fn granite() -> Model {
-    rms("granite", GROUPED, attention(&GROUPED))
+/// Scales of embedding, residual stream and logits that are keys of the file.
+fn scaled(architecture: &'static str) -> Model {
+    rms(architecture, GROUPED, attention(&GROUPED))
         .number("logit_scale", 2.5)
         .number("embedding_scale", 3.0)
         .number("residual_scale", 0.6)
-        .number("attention.scale", 0.4)
+}
+
+/// The same, and a scale of attention.
+pub(super) fn granite() -> Model {
+    scaled("granite").number("attention.scale", 0.4)
+}
+
+/// Qwen 2 with heads of any length; the norm before the feed-forward layer is named after attention.
+fn seed_oss() -> Model {
+    let sizes = LONG_HEADS;
+    Model::new("seed_oss", sizes)
+        .root_mean_square()
+        .globals(gains(&["output_norm"], &sizes))
+        .block(gains(&["attn_norm", "post_attention_norm"], &sizes))
+        .block(attention(&sizes))
+        .block(attention_biases(&sizes))
+        .block(gated(&sizes))
+}
+
+/// Norms after the sublayers only, and of each head.
+fn exaone4(sizes: Sizes) -> Model {
+    Model::new("exaone4", sizes)
+        .root_mean_square()
+        .globals(gains(&["output_norm"], &sizes))
+        .block(gains(&["post_attention_norm", "post_ffw_norm"], &sizes))
+        .block(attention(&sizes))
+        .block(head_gains(&sizes))
+        .block(gated(&sizes))
+}
+
+/// A square in place of a gate.
+fn arcee() -> Model {
+    let sizes = LONG_HEADS;
+    Model::new("arcee", sizes)
+        .root_mean_square()
+        .globals(gains(&["output_norm"], &sizes))
+        .globals([rotary_factors("rope_freqs", &[1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 8.0, 8.0, 8.0])])
+        .block(gains(&["attn_norm", "ffn_norm"], &sizes))
+        .block(attention(&sizes))
+        .block(ungated(&sizes))
 }
 
 /// Norms after the sublayers only.

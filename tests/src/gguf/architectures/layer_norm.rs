@@ -23,6 +23,16 @@ pub(super) const CASES: &[Case] = &[
     case("gptneox-sequential", "gptneox", || gptneox(false).build()),
     case("starcoder2", "starcoder2", || starcoder2().build()),
     case("starcoder2-untied", "starcoder2", || starcoder2().untied().build()),
+    case("starcoder", "starcoder", || {
+        generative("starcoder", ONE_KEY_HEAD).globals([matrix("position_embd", &[ONE_KEY_HEAD.width, 256])]).build()
+    }),
+    case("codeshell", "codeshell", || starcoder2_like("codeshell").untied().build()),
+    case("nemotron", "nemotron", || nemotron().build()),
+    case("nemotron-biases", "nemotron", || {
+        let biases = [bias("attn_output", &[GROUPED.width])];
+        nemotron().block(attention_biases(&GROUPED)).block(biases).block(ungated_biases(&GROUPED)).build()
+    }),
+    case("orion", "orion", || orion().build()),
     case("phi2", "phi2", || phi2(attention(&UNGROUPED), attention_biases(&UNGROUPED)).build()),
     case("phi2-fused", "phi2", || phi2(fused_attention(&UNGROUPED), vec![bias("attn_qkv", &[192])]).build()),
     case("olmo", "olmo", || olmo().build()),
@@ -37,8 +47,9 @@ pub(super) const CASES: &[Case] = &[
 
 const ONE_KEY_HEAD: Sizes = Sizes { key_value_heads: 1, ..GROUPED };
 
-/// From 64 blocks on, Command R has norms for each head of queries and keys.
-const DEEP: Sizes = Sizes { width: 32, heads: 4, key_value_heads: 2, head_length: 8, hidden: 32, blocks: 64 };
+/// With 64 blocks, Command R has norms for each head of queries and keys, and EXAONE 4 sliding windows.
+pub(super) const DEEP: Sizes =
+    Sizes { width: 32, heads: 4, key_value_heads: 2, head_length: 8, hidden: 32, blocks: 64 };
 
 /// Heads that are no power of two: their slopes are taken from two series.
 const SIX_HEADS: Sizes = Sizes { width: 96, heads: 6, key_value_heads: 6, ..GROUPED };
@@ -88,8 +99,12 @@ pub(super) fn gptneox(parallel: bool) -> Model {
 }
 
 pub(super) fn starcoder2() -> Model {
+    starcoder2_like("starcoder2")
+}
+
+fn starcoder2_like(architecture: &'static str) -> Model {
     let sizes = GROUPED;
-    Model::new("starcoder2", sizes)
+    Model::new(architecture, sizes)
         .layer_norm()
         .globals(gain_and_bias("output_norm", &sizes))
         .block(gain_and_bias("attn_norm", &sizes))
@@ -99,6 +114,32 @@ pub(super) fn starcoder2() -> Model {
         .block(gain_and_bias("ffn_norm", &sizes))
         .block(ungated(&sizes))
         .block(ungated_biases(&sizes))
+}
+
+/// A square in place of a gate, and partly rotated heads.
+fn nemotron() -> Model {
+    let sizes = GROUPED;
+    Model::new("nemotron", sizes)
+        .layer_norm()
+        .length("rope.dimension_count", sizes.head_length / 2)
+        .globals(gain_and_bias("output_norm", &sizes))
+        .untied()
+        .block(gain_and_bias("attn_norm", &sizes))
+        .block(attention(&sizes))
+        .block(gain_and_bias("ffn_norm", &sizes))
+        .block(ungated(&sizes))
+}
+
+fn orion() -> Model {
+    let sizes = GROUPED;
+    Model::new("orion", sizes)
+        .layer_norm()
+        .globals(gain_and_bias("output_norm", &sizes))
+        .untied()
+        .block(gain_and_bias("attn_norm", &sizes))
+        .block(attention(&sizes))
+        .block(gain_and_bias("ffn_norm", &sizes))
+        .block(gated(&sizes))
 }
 
 pub(super) fn phi2(attention: Vec<Part>, biases: Vec<Part>) -> Model {
