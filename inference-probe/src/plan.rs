@@ -4,18 +4,25 @@
 //! the reason in the report is the first thing that is wrong.
 
 use std::io::{self, Write};
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
-use verifier::evidence::{Finding, ProbeLevel, Status};
+use verifier::evidence::{Conformance, Finding, ProbeLevel, Status};
 
-use crate::checks::{self, ModelFile, Passed, Stop};
+use crate::checkpoint::{Checkpoint, adapter};
+use crate::checks::run::Prepared;
+use crate::checks::{self, ModelFile, Passed, Progress, Stop};
 use crate::engine;
+use crate::engine::encoder::Family;
+use crate::engine::weights::Adapter;
 use crate::protocol::{self, Event, Level, Measurements, Message, Outcome};
 use crate::sandbox::system;
 
 /// Writes a probe's events as they happen.
 pub(crate) struct Recorder<W> {
-    output: W,
+    /// Threads that scan weights tell of their progress at the same time.
+    output: Mutex<W>,
     levels: Vec<ProbeLevel>,
     findings: Vec<Finding>,
 }
@@ -28,66 +35,136 @@ pub(crate) struct Bounds {
 }
 
 /// The files of a probe.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub(crate) struct Model<'a> {
     pub(crate) files: &'a [ModelFile],
     /// Of the model that an adapter changes; empty for every other model.
-    #[expect(dead_code, reason = "adapters are loaded in the next step")]
     pub(crate) base: &'a [ModelFile],
 }
 
 /// Runs all levels over `model` and records the result.
-pub(crate) fn execute<W: Write>(model: Model<'_>, bounds: Bounds, recorder: &mut Recorder<W>) -> io::Result<()> {
-    let mut measured = Measurements { threads: 1, ..Measurements::default() };
-    run_levels(model.files, bounds, recorder, &mut measured)?;
+pub(crate) fn execute<W: Write + Send>(model: Model<'_>, bounds: Bounds, recorder: &mut Recorder<W>) -> io::Result<()> {
+    let measured = Measurements { threads: 1, ..Measurements::default() };
+    let mut run = Run { recorder, bounds, measured };
+    run.levels(model)?;
+    let Run { recorder, measured, .. } = run;
     recorder.conclude(measured)
 }
 
-/// The levels in order; returns early, without a value, at the first that stops the probe.
-fn run_levels<W: Write>(
-    files: &[ModelFile],
+/// A probe under way.
+struct Run<'r, W> {
+    recorder: &'r mut Recorder<W>,
     bounds: Bounds,
-    recorder: &mut Recorder<W>,
-    measured: &mut Measurements,
-) -> io::Result<Option<()>> {
-    let Some((file, header)) = recorder.level(Level::L0, || checks::header::check(files))? else { return Ok(None) };
-    measured.threads = engine::threads(header.parameters(), bounds.threads);
-    system::set_engine_threads(measured.threads);
-    let (name, reader, threads) = (file.name.as_str(), &file.reader, measured.threads);
-    let structure = recorder.level(Level::L1, || checks::structure::check(name, &header, bounds.memory_bytes))?;
-    let Some(structure) = structure else { return Ok(None) };
-    let weights = recorder.level(Level::L2, || checks::weights::check(name, &header, reader, threads))?;
-    let Some(()) = weights else { return Ok(None) };
-    let Some(language) = recorder.level(Level::L3, || checks::language::check(name, &header))? else { return Ok(None) };
-    // On a thread of the pool, so that handing work to the others needs no sleeping and waking.
-    let run = || rayon::scope(|_| checks::run::check(name, &header, reader, &structure, &language, measured));
-    recorder.level(Level::L4, run)
+    measured: Measurements,
 }
 
-impl<W: Write> Recorder<W> {
+/// Goes on with a level's value, or ends the plan where the level ended the probe.
+macro_rules! passed {
+    ($level:expr) => {
+        match $level? {
+            Some(value) => value,
+            None => return Ok(()),
+        }
+    };
+}
+
+impl<W: Write + Send> Run<'_, W> {
+    /// The levels in order; returns at the first that stops the probe.
+    fn levels(&mut self, model: Model<'_>) -> io::Result<()> {
+        if adapter::is_adapter(model.files) {
+            return self.adapter(model);
+        }
+        let checkpoint = passed!(self.recorder.level(Level::L0, |_| checks::header::check(model.files)));
+        self.begin(&checkpoint, checkpoint.header.parameters());
+        match checkpoint.header.architecture().and_then(Family::find) {
+            Some(family) => self.encoder(&checkpoint, family),
+            None => self.decoder(&checkpoint),
+        }
+    }
+
+    /// Chooses the number of threads, before the first of them starts.
+    fn begin(&mut self, checkpoint: &Checkpoint<'_>, parameters: u64) {
+        self.measured.threads = engine::threads(parameters, self.bounds.threads);
+        self.measured.architecture = checkpoint.header.architecture().map(ToOwned::to_owned);
+        system::set_engine_threads(self.measured.threads);
+    }
+
+    fn decoder(&mut self, checkpoint: &Checkpoint<'_>) -> io::Result<()> {
+        let (memory, threads) = (self.bounds.memory_bytes, self.measured.threads);
+        let structure = passed!(self.recorder.level(Level::L1, |_| checks::structure::check(checkpoint, memory)));
+        self.measured.conformance = Some(structure.conformance);
+        passed!(self.recorder.level(Level::L2, |progress| checks::weights::check(checkpoint, threads, progress)));
+        let vocabulary = structure.sizes.vocabulary_size;
+        let language = passed!(self.recorder.level(Level::L3, |_| checks::language::check(checkpoint, vocabulary)));
+        let model = Prepared { checkpoint, structure: &structure, language: &language, adapter: None };
+        self.generate(model)
+    }
+
+    /// An adapter is checked by itself, and its base with it.
+    fn adapter(&mut self, model: Model<'_>) -> io::Result<()> {
+        let opened = self.recorder.level(Level::L0, |_| checks::adapter::open(model.files, model.base));
+        let (base, adapter) = passed!(opened);
+        self.begin(&base, base.header.parameters());
+        let (memory, threads) = (self.bounds.memory_bytes, self.measured.threads);
+        let checked = self.recorder.level(Level::L1, |_| checks::adapter::check(&base, &adapter, memory));
+        let (structure, deltas) = passed!(checked);
+        self.measured.conformance = Some(structure.conformance);
+        passed!(self.recorder.level(Level::L2, |progress| checks::weights::check(&adapter, threads, progress)));
+        let vocabulary = structure.sizes.vocabulary_size;
+        let language = passed!(self.recorder.level(Level::L3, |_| checks::language::check(&base, vocabulary)));
+        let adapter = Adapter { checkpoint: &adapter, deltas: &deltas };
+        let model = Prepared { checkpoint: &base, structure: &structure, language: &language, adapter: Some(&adapter) };
+        self.generate(model)
+    }
+
+    fn generate(&mut self, model: Prepared<'_>) -> io::Result<()> {
+        let measured = &mut self.measured;
+        // On a thread of the pool, so that handing work to the others needs no sleeping and waking.
+        let run = |progress: Progress<'_>| rayon::scope(|_| checks::run::check(model, measured, progress));
+        self.recorder.level(Level::L4, run).map(|_| ())
+    }
+
+    fn encoder(&mut self, checkpoint: &Checkpoint<'_>, family: &'static Family) -> io::Result<()> {
+        let (memory, threads) = (self.bounds.memory_bytes, self.measured.threads);
+        let checked = self.recorder.level(Level::L1, |_| checks::embedding::structure(checkpoint, family, memory));
+        let sizes = passed!(checked);
+        self.measured.conformance = Some(Conformance::Verified);
+        passed!(self.recorder.level(Level::L2, |progress| checks::weights::check(checkpoint, threads, progress)));
+        let tokenizer = passed!(self.recorder.level(Level::L3, |_| checks::embedding::tokenizer(checkpoint, &sizes)));
+        let encoder = checks::embedding::Prepared { checkpoint, family, sizes: &sizes, tokenizer: &tokenizer };
+        let measured = &mut self.measured;
+        let run = |progress: Progress<'_>| rayon::scope(|_| checks::embedding::run(encoder, measured, progress));
+        self.recorder.level(Level::L4, run).map(|_| ())
+    }
+}
+
+impl<W: Write + Send> Recorder<W> {
     pub(crate) fn new(output: W) -> Self {
-        Self { output, levels: Vec::new(), findings: Vec::new() }
+        Self { output: Mutex::new(output), levels: Vec::new(), findings: Vec::new() }
     }
 
     /// Writes one line.
-    pub(crate) fn emit(&mut self, event: Event) -> io::Result<()> {
-        let mut line = serde_json::to_vec(&Message { v: protocol::VERSION, event })?;
-        line.push(b'\n');
-        self.output.write_all(&line)?;
-        self.output.flush()
+    pub(crate) fn emit(&self, event: Event) -> io::Result<()> {
+        write_line(&mut *self.output.lock().unwrap_or_else(PoisonError::into_inner), event)
     }
 
     /// Runs one level between its two lines; gives its value when the probe goes on.
-    fn level<T>(&mut self, level: Level, work: impl FnOnce() -> Result<Passed<T>, Stop>) -> io::Result<Option<T>> {
+    fn level<T>(
+        &mut self,
+        level: Level,
+        work: impl FnOnce(Progress<'_>) -> Result<Passed<T>, Stop>,
+    ) -> io::Result<Option<T>> {
         self.emit(Event::Stage { level })?;
         let started = Instant::now();
-        let (status, detail, findings, value) = match work() {
+        let shown = AtomicU8::new(0);
+        let result = work(&|done, whole| self.advance(&shown, done, whole));
+        let milliseconds = protocol::milliseconds(started.elapsed());
+        let (status, detail, findings, value) = match result {
             Ok(passed) => (passed.status(), Some(passed.detail), passed.warnings, Some(passed.value)),
             Err(stop) => {
                 (stop.status, stop.findings.first().map(|finding| finding.detail.clone()), stop.findings, None)
             }
         };
-        let milliseconds = protocol::milliseconds(started.elapsed());
         for finding in findings {
             self.emit(Event::Finding(finding.clone()))?;
             self.findings.push(finding);
@@ -96,6 +173,16 @@ impl<W: Write> Recorder<W> {
         self.emit(Event::Level(record.clone()))?;
         self.levels.push(record);
         Ok(value)
+    }
+
+    /// Tells of progress, each percent once. Output that fails fails again at the level's end.
+    fn advance(&self, shown: &AtomicU8, done: u64, whole: u64) {
+        let percent = u8::try_from(done.min(whole) * 100 / whole.max(1)).unwrap_or(100);
+        let mut output = self.output.lock().unwrap_or_else(PoisonError::into_inner);
+        // Under the lock, so that a lower number is never written after a higher one.
+        if shown.fetch_max(percent, Ordering::Relaxed) < percent {
+            write_line(&mut *output, Event::Progress { percent }).ok();
+        }
     }
 
     fn conclude(&mut self, measured: Measurements) -> io::Result<()> {
@@ -116,4 +203,11 @@ impl<W: Write> Recorder<W> {
             |finding| format!("the model runs, but {}", finding.detail),
         )
     }
+}
+
+fn write_line(output: &mut impl Write, event: Event) -> io::Result<()> {
+    let mut line = serde_json::to_vec(&Message { v: protocol::VERSION, event })?;
+    line.push(b'\n');
+    output.write_all(&line)?;
+    output.flush()
 }

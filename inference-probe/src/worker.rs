@@ -57,7 +57,7 @@ fn work() -> Result<(), WorkerError> {
         wall_seconds: assignment.wall_limit_seconds,
         threads: assignment.threads,
     })?;
-    let mut recorder = Recorder::new(io::stdout().lock());
+    let mut recorder = Recorder::new(io::stdout());
     recorder.emit(Event::Start(Start {
         engine: engine::NAME.to_owned(),
         engine_version: engine::VERSION.to_owned(),
@@ -85,7 +85,7 @@ fn adopt_files(assignment: &Assignment) -> Result<(Vec<ModelFile>, Vec<ModelFile
     }
     system::close_all_except(&descriptors)?;
     let adopt = |file: &AssignedFile| {
-        let reader = FileReader::from_file(system::adopt(file.descriptor)?)?;
+        let reader = Box::new(FileReader::from_file(system::adopt(file.descriptor)?)?);
         Ok(ModelFile { name: file.name.clone(), reader })
     };
     let adopt_all = |files: &[AssignedFile]| files.iter().map(adopt).collect::<Result<Vec<_>, WorkerError>>();

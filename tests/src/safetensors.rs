@@ -141,7 +141,7 @@ fn entry(tensor: &Tensor, start: i128, end: i128) -> String {
 }
 
 /// A JSON string.
-fn quote(text: &str) -> String {
+pub(crate) fn quote(text: &str) -> String {
     let mut quoted = String::from('"');
     for character in text.chars() {
         match character {

@@ -1,8 +1,9 @@
 //! The verbs that need no server: the pipeline's own judgement over local files.
 
 use std::ffi::OsString;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
@@ -17,8 +18,12 @@ use super::LocalPath;
 use super::folder::{self, LocalFile};
 use super::layout::Sheet;
 use super::output::{self, CliError};
+use super::progress::StatusLine;
 use super::summary;
 use super::units::{parse_bytes, parse_seconds};
+
+/// How often a terminal is told how far a probe has come.
+const REPAINT: Duration = Duration::from_millis(100);
 
 #[derive(Debug, Args)]
 pub(super) struct Probe {
@@ -39,6 +44,9 @@ pub(super) struct Probe {
     /// Where to run
     #[arg(long, value_enum, default_value = "auto")]
     device: Device,
+    /// The model that an adapter changes, as a file or a folder
+    #[arg(long, value_name = "PATH")]
+    base: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -81,7 +89,7 @@ impl Probe {
         if found.verdict == InspectionVerdict::Dangerous {
             output::note("inspection calls these files dangerous; the sandbox will hold what it can");
         }
-        let report = inference_probe::run(&self.request(&files, &found)?);
+        let report = followed(self.request(&files, &found)?)?;
         if self.json {
             output::json(&report)?;
         } else {
@@ -92,25 +100,46 @@ impl Probe {
 
     fn request(&self, files: &[LocalFile], found: &Inspection) -> Result<ProbeRequest, CliError> {
         let usual = Limits::default();
-        let open = |file: &LocalFile| -> Result<ProbeFile, CliError> {
-            let (open, _) = fs_err::File::open(&file.location)?.into_parts();
-            Ok(ProbeFile { name: file.path.clone(), file: open })
-        };
-        let wanted = files.iter().filter(|file| found.is_loaded(&file.path));
+        let base = self.base.as_deref().map(self::files).transpose()?.unwrap_or_default();
         Ok(ProbeRequest {
             executable: std::env::current_exe()?,
             arguments: vec![OsString::from(crate::worker::PROBE_VERB)],
-            files: wanted.map(open).collect::<Result<_, _>>()?,
+            files: loaded(files, found)?,
             limits: Limits {
                 memory_bytes: self.memory_limit.unwrap_or(usual.memory_bytes),
                 wall: self.wall_limit.map_or(usual.wall, Duration::from_secs),
                 threads: self.threads.unwrap_or(usual.threads),
             },
-            base: Vec::new(),
+            base: loaded(&base, &inspect(&base))?,
             cancelled: None,
-            progress: None,
+            progress: Some(Arc::default()),
         })
     }
+}
+
+/// The files that an engine reads, opened.
+fn loaded(files: &[LocalFile], found: &Inspection) -> Result<Vec<ProbeFile>, CliError> {
+    let open = |file: &LocalFile| -> Result<ProbeFile, CliError> {
+        let (open, _) = fs_err::File::open(&file.location)?.into_parts();
+        Ok(ProbeFile { name: file.path.clone(), file: open })
+    };
+    files.iter().filter(|file| found.is_loaded(&file.path)).map(open).collect()
+}
+
+/// Probes, and shows on a terminal how far it has come.
+fn followed(request: ProbeRequest) -> Result<ProbeReport, CliError> {
+    let progress = request.progress.clone().unwrap_or_default();
+    let probe = std::thread::Builder::new().name("probe".into()).spawn(move || inference_probe::run(&request))?;
+    let mut status = StatusLine::default();
+    while !probe.is_finished() {
+        if let Some((level, percent)) = progress.get() {
+            status.show(level, percent);
+        }
+        std::thread::sleep(REPAINT);
+    }
+    status.clear();
+    let ended = |_| CliError::Io("the probe ended unexpectedly".to_owned(), std::io::ErrorKind::Other.into());
+    probe.join().map_err(ended)
 }
 
 fn probe_text(report: &ProbeReport) -> String {

@@ -2,9 +2,9 @@
 
 use serde::Serialize;
 use verifier::evidence::{
-    Calibration, Evidence, Finding, Generation, Inspection, LicenseFacts, LicenseSource, LicenseStatement,
-    LicenseVerdict, Openness, ProbeReport, ProvenanceFacts, ProvenanceVerdict, SandboxReport, SignatureFacts, Stage,
-    Status,
+    Calibration, Conformance, Embedding, Evidence, Finding, Generation, Inspection, LicenseFacts, LicenseSource,
+    LicenseStatement, LicenseVerdict, Openness, ProbeReport, ProvenanceFacts, ProvenanceVerdict, SandboxReport,
+    SignatureFacts, Stage, Status,
 };
 use verifier::policy::{Reason, Suggestion};
 
@@ -17,6 +17,8 @@ use crate::v1::wire::{GateAnswer, RevisionDetail, StageStatus};
 const MOST_ROWS: usize = 8;
 /// Longest prompt or generated text, in characters.
 const MOST_TEXT: usize = 400;
+/// Characters of a digest that tell two apart at a glance.
+const MARK: usize = 17;
 
 /// The word under which a value is known in documents.
 pub(super) fn word(value: &impl Serialize) -> String {
@@ -195,20 +197,47 @@ fn signature_line(signature: &SignatureFacts) -> String {
 /// What happened when the model was loaded and run.
 pub(super) fn probe(sheet: &mut Sheet, report: &ProbeReport) {
     sheet.row("probe", &format!("{}: {}", word(&report.verdict), report.reason));
-    if !report.levels.is_empty() {
-        let level = |level: &verifier::evidence::ProbeLevel| format!("{} {}", level.level, word(&level.status));
-        sheet.row("levels", &report.levels.iter().map(level).collect::<Vec<_>>().join(", "));
+    for level in &report.levels {
+        let detail = level.detail.as_ref().map(|detail| format!(": {detail}")).unwrap_or_default();
+        sheet.row(&level.level, &format!("{} in {}{detail}", word(&level.status), duration(level.milliseconds)));
     }
     let threads = plural(usize::try_from(report.threads).unwrap_or(usize::MAX), "thread");
     sheet.row("engine", &format!("{} {} on {}, {threads}", report.engine, report.engine_version, report.device));
+    sheet.optional_row("computed as", report.architecture.as_deref().map(|name| computed_as(report, name)).as_deref());
     sheet.optional_row("sandbox", report.sandbox.as_ref().map(sandbox).as_deref());
     let memory = report.peak_memory_bytes.map(|peak| format!(", peak memory {}", bytes(peak))).unwrap_or_default();
     let loaded = report.load_milliseconds.map(|time| format!("in {}{memory}", duration(time)));
     sheet.optional_row("loaded", loaded.as_deref());
     sheet.optional_row("perplexity", report.calibration.as_ref().map(calibration).as_deref());
+    let adapter = report.adapter.as_ref().map(|adapter| {
+        let targets = grouped(adapter.targets);
+        let base = adapter.base_perplexity;
+        format!("rank {}, changes {targets} matrices; perplexity without it {base:.1}", adapter.rank)
+    });
+    sheet.optional_row("adapter", adapter.as_deref());
+    sheet.optional_row("embedding", report.embedding.as_ref().map(embedding).as_deref());
     if let Some(generation) = &report.generation {
         generated(sheet, generation);
     }
+}
+
+/// The family and whether its computation is held to another engine.
+fn computed_as(report: &ProbeReport, name: &str) -> String {
+    match report.conformance {
+        Some(Conformance::Verified) => format!("{name}, held to llama.cpp"),
+        Some(Conformance::Unverified) => format!("{name}, not compared with another engine"),
+        None => name.to_owned(),
+    }
+}
+
+fn embedding(found: &Embedding) -> String {
+    format!(
+        "{} dimensions ({}); cosine {:.2} between paraphrases, {:.2} between others",
+        grouped(found.dimensions),
+        found.pooling,
+        found.paraphrase_cosine,
+        found.unrelated_cosine
+    )
 }
 
 fn sandbox(report: &SandboxReport) -> String {
@@ -217,7 +246,9 @@ fn sandbox(report: &SandboxReport) -> String {
 }
 
 fn calibration(found: &Calibration) -> String {
-    format!("{:.1} over {} tokens of English", found.perplexity, grouped(found.tokens))
+    let mark = found.fingerprint.as_ref().map(|mark| format!("; fingerprint {}", shortened(&mark.digest, MARK)));
+    let mark = mark.unwrap_or_default();
+    format!("{:.1} over {} tokens of English{mark}", found.perplexity, grouped(found.tokens))
 }
 
 fn generated(sheet: &mut Sheet, generation: &Generation) {

@@ -1,10 +1,10 @@
 //! L3: do the tokenizer and the chat template work?
 
 use verifier::evidence::{Finding, Severity};
-use verifier::format::gguf::{Header, Value};
 
 use super::{Passed, Stop};
 use crate::chat_template::{ChatTemplate, Message, TemplateError};
+use crate::checkpoint::Checkpoint;
 use crate::tokenizer::{self, Tokenizer, TokenizerError};
 use verifier::format::template::TemplateError as Cause;
 
@@ -13,7 +13,7 @@ const QUESTION: &str = "Name the planets of the solar system.";
 const BEGINNING: &str = "The planets of the solar system are";
 
 /// Texts that a tokenizer must give back as it got them.
-const PLAIN_TEXTS: &[&str] = &[
+pub(super) const PLAIN_TEXTS: &[&str] = &[
     "Hello, world!",
     "The quick brown fox jumps over the lazy dog.",
     "1234567890",
@@ -47,11 +47,14 @@ pub(crate) struct Language {
     pub(crate) prompt_tokens: Vec<u32>,
 }
 
-pub(crate) fn check(file: &str, header: &Header) -> Result<Passed<Language>, Stop> {
-    let tokenizer = Tokenizer::from_header(header).map_err(|error| refused(file, &error))?;
+pub(crate) fn check(checkpoint: &Checkpoint<'_>, vocabulary: u64) -> Result<Passed<Language>, Stop> {
+    let file = checkpoint.name.as_str();
+    let tokenizer = Tokenizer::open(checkpoint).map_err(|error| refused(file, &error))?;
     let mut warnings = round_trips(file, &tokenizer)?;
-    check_size(file, header, &tokenizer)?;
-    let (prompt, findings) = prompt(header, &tokenizer);
+    check_size(checkpoint, vocabulary, &tokenizer)?;
+    let findings = endless(&tokenizer).into_iter().chain(unverified(&tokenizer));
+    warnings.extend(findings.map(|finding| finding.at(file)));
+    let (prompt, findings) = prompt(checkpoint, &tokenizer);
     warnings.extend(findings.into_iter().map(|finding| finding.at(file)));
     let template = if prompt.is_some() { "with" } else { "without" };
     let (prompt, encoded) = match prompt {
@@ -67,7 +70,7 @@ pub(crate) fn check(file: &str, header: &Header) -> Result<Passed<Language>, Sto
     Ok(Passed::new(Language { tokenizer, prompt, prompt_tokens }, detail, warnings))
 }
 
-fn refused(file: &str, error: &TokenizerError) -> Stop {
+pub(super) fn refused(file: &str, error: &TokenizerError) -> Stop {
     match error {
         TokenizerError::Unsupported(_) => Stop::unsupported(
             Finding::new(
@@ -82,17 +85,47 @@ fn refused(file: &str, error: &TokenizerError) -> Stop {
     }
 }
 
-fn broken(file: &str, detail: String) -> Finding {
+pub(super) fn broken(file: &str, detail: String) -> Finding {
     let remedy = "Convert the model again with a current converter, or obtain it again from its publisher.";
     Finding::new("TOKENIZER_BROKEN", Severity::High, detail, remedy).at(file)
 }
 
-fn check_size(file: &str, header: &Header, tokenizer: &Tokenizer) -> Result<(), Stop> {
-    let (found, announced) = (tokenizer.vocabulary_size(), tokenizer::tokens(header).len());
-    if found == announced {
-        return Ok(());
+/// The tokenizer must know all tokens of its file and none beyond the embedding.
+fn check_size(checkpoint: &Checkpoint<'_>, vocabulary: u64, tokenizer: &Tokenizer) -> Result<(), Stop> {
+    let (file, found) = (checkpoint.name.as_str(), tokenizer.vocabulary_size());
+    let announced = tokenizer::tokens(&checkpoint.header).len();
+    if announced != 0 && found != announced {
+        return Err(Stop::failed(vec![broken(file, format!("the tokenizer knows {found} of {announced} tokens"))]));
     }
-    Err(Stop::failed(vec![broken(file, format!("the tokenizer knows {found} of {announced} tokens"))]))
+    if found as u64 > vocabulary {
+        let detail = format!("the tokenizer has {found} tokens, but the embedding has {vocabulary} rows");
+        let remedy = "Obtain the tokenizer again from the publisher of the weights.";
+        let finding = Finding::new("VOCABULARY_MISMATCH", Severity::High, detail, remedy);
+        return Err(Stop::failed(vec![finding.at(file)]));
+    }
+    Ok(())
+}
+
+fn unverified(tokenizer: &Tokenizer) -> Option<Finding> {
+    tokenizer.unverified().map(|how| {
+        Finding::new(
+            "TOKENIZER_UNVERIFIED",
+            Severity::Low,
+            format!("no golden of llama.cpp covers a tokenizer that {how}"),
+            "Compare the tokens of a few texts with those of the publisher's own tokenizer.",
+        )
+    })
+}
+
+fn endless(tokenizer: &Tokenizer) -> Option<Finding> {
+    tokenizer.ends().is_empty().then(|| {
+        Finding::new(
+            "NO_END_TOKEN",
+            Severity::Low,
+            "the tokenizer names no token that ends a text",
+            "Tell the inference server which token ends an answer, or answers run to its limit.",
+        )
+    })
 }
 
 /// Plain texts that do not come back stop the probe; demanding ones give a warning.
@@ -120,8 +153,8 @@ fn survives(tokenizer: &Tokenizer, text: &str) -> bool {
 }
 
 /// The prompt that the model's chat template makes of a question, if there is a usable template.
-fn prompt(header: &Header, tokenizer: &Tokenizer) -> (Option<String>, Vec<Finding>) {
-    let Some(source) = header.get("tokenizer.chat_template").and_then(Value::as_str) else {
+fn prompt(checkpoint: &Checkpoint<'_>, tokenizer: &Tokenizer) -> (Option<String>, Vec<Finding>) {
+    let Some(source) = tokenizer.template(checkpoint) else {
         return (None, Vec::new());
     };
     match render_all(source, tokenizer) {

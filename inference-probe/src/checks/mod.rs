@@ -4,6 +4,8 @@
 //! the probe with findings and a status that says whether the model is at fault (`failed`),
 //! the engine lacks something (`unsupported`) or the probe could not tell (`inconclusive`).
 
+pub(crate) mod adapter;
+pub(crate) mod embedding;
 pub(crate) mod header;
 pub(crate) mod language;
 pub(crate) mod run;
@@ -12,15 +14,17 @@ pub(crate) mod weights;
 
 use std::io;
 
-use verifier::FileReader;
+use verifier::ReadAt;
 use verifier::evidence::{Finding, Severity, Status};
 
 /// A file of the model that the probe may read.
-#[derive(Debug)]
 pub(crate) struct ModelFile {
     pub(crate) name: String,
-    pub(crate) reader: FileReader,
+    pub(crate) reader: Box<dyn ReadAt>,
 }
+
+/// Told how much of a level is done, as a part of a whole.
+pub(crate) type Progress<'a> = &'a (dyn Fn(u64, u64) + Sync);
 
 /// A level that was passed.
 #[derive(Debug)]

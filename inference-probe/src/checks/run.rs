@@ -7,15 +7,16 @@
 use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
-use verifier::ReadAt;
-use verifier::evidence::{Calibration, Finding, Generation, Severity};
+use verifier::evidence::{Calibration, Finding, Fingerprint, Generation, Severity};
 use verifier::format::gguf::Header;
 
 use super::language::Language;
 use super::structure::Structure;
-use super::{Passed, Stop};
+use super::{Passed, Progress, Stop};
+use crate::checkpoint::Checkpoint;
 use crate::engine::decoder::{Decoder, EngineError};
 use crate::engine::generate::{self, Continuation, Prediction, RunError};
+use crate::engine::weights::{Adapter, Weights};
 use crate::protocol::{self, Measurements};
 
 /// The text that every model has to predict. Changing it makes perplexities incomparable with those of
@@ -25,6 +26,16 @@ planet's surface, mostly in oceans and seas. Plants absorb water through their r
 dioxide into sugar and oxygen. Animals, including humans, need to drink water every day to stay healthy. When water \
 is heated it turns into steam, and when it is cooled it freezes into ice.";
 const GENERATED_TOKENS: usize = 64;
+/// Steps of this level, for its progress.
+const STEPS: u64 = 5;
+/// Longest text of a probe: the long text, or the prompt and what follows it.
+pub(crate) const CONTEXT_TOKENS: u64 = 2_048;
+/// Most tokens of the text that shows whether a model holds over a long context.
+const LONG_TEXT_TOKENS: usize = 1_024;
+/// Longest time for reading it, in seconds.
+const LONG_TEXT_SECONDS: f64 = 60.0;
+/// Logits of the fingerprint that are kept.
+const SAMPLED_LOGITS: usize = 16;
 
 /// Perplexity from which a model does not predict English, for any vocabulary.
 const MAX_PERPLEXITY: f64 = 1_000.0;
@@ -42,31 +53,79 @@ const MAX_LOOP_PERIOD: usize = 16;
 const LEAST_TOKENS_FOR_LOOPS: usize = 16;
 const REMEDY: &str = "Compare the digest with the publisher's, or quantize the model again from its original weights.";
 
+/// What the earlier levels hand to this one.
+#[derive(Clone, Copy)]
+pub(crate) struct Prepared<'a> {
+    pub(crate) checkpoint: &'a Checkpoint<'a>,
+    pub(crate) structure: &'a Structure,
+    pub(crate) language: &'a Language,
+    /// What changes the model of the checkpoint.
+    pub(crate) adapter: Option<&'a Adapter<'a>>,
+}
+
 pub(crate) fn check(
-    file: &str,
-    header: &Header,
-    source: &dyn ReadAt,
-    structure: &Structure,
-    language: &Language,
+    model: Prepared<'_>,
     measured: &mut Measurements,
+    progress: Progress<'_>,
 ) -> Result<Passed<()>, Stop> {
+    let (file, structure) = (model.checkpoint.name.as_str(), model.structure);
     let stop = |error: RunError| refused(file, error);
+    let text = calibration_tokens(file, structure, model.language)?;
+    let base = base_perplexity(model, &text).map_err(stop)?;
     let started = Instant::now();
-    let decoder = Decoder::load(structure.architecture, &structure.sizes, header, source);
-    let decoder = decoder.map_err(|error| stop(error.into()))?;
+    let weights = model
+        .adapter
+        .map_or_else(|| Weights::new(model.checkpoint), |adapter| Weights::with(model.checkpoint, adapter));
+    let decoder = load(structure, &weights).map_err(stop)?;
     measured.load_milliseconds = Some(protocol::milliseconds(started.elapsed()));
-    let text = calibration_tokens(file, structure, language)?;
+    progress(1, STEPS);
     let prediction = generate::predict(&decoder, &text).map_err(stop)?;
-    let findings = judge_prediction(&prediction, header, structure);
+    let mut findings = judge_prediction(&prediction, &model.checkpoint.header, structure);
+    if let Some((adapter, base)) = model.adapter.zip(base) {
+        findings.extend(super::adapter::judge(prediction.perplexity, base));
+        measured.adapter = Some(super::adapter::measurement(adapter.deltas, base));
+    }
     measured.calibration = Some(calibration(text.len(), prediction));
     let mut warnings = stop_if_fatal(file, findings)?;
-    let ends = language.tokenizer.ends();
-    let generate = || generate::continue_greedily(&decoder, &language.prompt_tokens, ends, GENERATED_TOKENS);
-    let (first, second) = (generate().map_err(stop)?, generate().map_err(stop)?);
-    measured.generation = Some(generation(language, &first, &second));
+    progress(2, STEPS);
+    let (prompt, ends) = (&model.language.prompt_tokens, model.language.tokenizer.ends());
+    let first = generate::continue_greedily(&decoder, prompt, ends, GENERATED_TOKENS).map_err(stop)?;
+    progress(3, STEPS);
+    let second = generate::continue_greedily(&decoder, prompt, ends, GENERATED_TOKENS).map_err(stop)?;
+    let generation = generation(model.language, &first, &second);
     warnings.extend(stop_if_fatal(file, judge_generation(&first, &second))?);
-    let detail = format!("{} tokens generated twice with the same result", first.tokens.len());
+    progress(4, STEPS);
+    let long = long_text(&text, structure, generation.prompt_tokens_per_second);
+    generate::read(&decoder, &long).map_err(stop)?;
+    measured.generation = Some(generation);
+    let read = if long.is_empty() { String::new() } else { format!(", {} tokens read", long.len()) };
+    let detail = format!("{} tokens generated twice with the same result{read}", first.tokens.len());
     Ok(Passed::new((), detail, warnings))
+}
+
+fn load(structure: &Structure, weights: &Weights<'_>) -> Result<Decoder, RunError> {
+    let context = structure.sizes.context_length.min(CONTEXT_TOKENS);
+    Ok(Decoder::load(structure.architecture, &structure.sizes, weights, context)?)
+}
+
+/// How well the base of an adapter predicts the calibration text without it; none for other models.
+fn base_perplexity(model: Prepared<'_>, text: &[u32]) -> Result<Option<f64>, RunError> {
+    if model.adapter.is_none() {
+        return Ok(None);
+    }
+    let base = load(model.structure, &Weights::new(model.checkpoint))?;
+    generate::predict(&base, text).map(|prediction| Some(prediction.perplexity))
+}
+
+/// The calibration text again and again, up to three quarters of the context; empty where that
+/// would take too long at this speed.
+fn long_text(text: &[u32], structure: &Structure, tokens_per_second: f64) -> Vec<u32> {
+    let context = usize::try_from(structure.sizes.context_length).unwrap_or(usize::MAX);
+    let length = (context / 4).saturating_mul(3).min(LONG_TEXT_TOKENS);
+    #[expect(clippy::cast_precision_loss, reason = "the text has few tokens")]
+    let seconds = length as f64 / tokens_per_second.max(f64::MIN_POSITIVE);
+    let length = if seconds > LONG_TEXT_SECONDS { 0 } else { length };
+    text.iter().copied().cycle().take(length).collect()
 }
 
 /// The findings as warnings, unless one of them fails the model.
@@ -81,8 +140,15 @@ fn refused(file: &str, error: RunError) -> Stop {
         RunError::NotFinite(_) => {
             Stop::failed(vec![Finding::new("NON_FINITE_LOGITS", Severity::High, error.to_string(), REMEDY).at(file)])
         }
-        RunError::Engine(EngineError::Io(error)) => Stop::unreadable(file, &error),
-        RunError::Engine(error) => Stop::inconclusive(
+        RunError::Engine(error) => engine_refused(file, error),
+    }
+}
+
+/// How a probe ends when the engine cannot go on: the model may be sound.
+pub(super) fn engine_refused(file: &str, error: EngineError) -> Stop {
+    match error {
+        EngineError::Io(error) => Stop::unreadable(file, &error),
+        error => Stop::inconclusive(
             Finding::new("ENGINE_ERROR", Severity::Medium, error.to_string(), "Report the file to the maintainers.")
                 .at(file),
         ),
@@ -130,9 +196,17 @@ fn calibration(tokens: usize, prediction: Prediction) -> Calibration {
         tokens: tokens as u64,
         perplexity: finite(prediction.perplexity),
         mean_entropy: finite(prediction.mean_entropy),
+        fingerprint: Some(fingerprint(&prediction.last)),
         top_logits: prediction.top_logits,
-        fingerprint: None,
     }
+}
+
+fn fingerprint(logits: &[f32]) -> Fingerprint {
+    #[expect(clippy::cast_possible_truncation, reason = "logits are far below 2^31 hundredths; others saturate")]
+    let rounded = logits.iter().map(|logit| (logit * 100.0).round() as i32);
+    let digest = rounded.fold(Sha256::new(), |hasher, number| hasher.chain_update(number.to_le_bytes()));
+    let step = logits.len().div_ceil(SAMPLED_LOGITS).max(1);
+    Fingerprint { digest: hex::encode(digest.finalize()), sample: logits.iter().step_by(step).copied().collect() }
 }
 
 fn judge_generation(first: &Continuation, second: &Continuation) -> Vec<Finding> {

@@ -2,16 +2,18 @@
 
 use std::collections::HashSet;
 
-use verifier::evidence::{Finding, Severity};
+use verifier::evidence::{Conformance, Finding, Severity};
 use verifier::format::gguf::{Array, Header, TensorInfo, Value};
 
 use super::{Passed, Stop};
+use crate::checkpoint::Checkpoint;
 use crate::engine::architecture::{Architecture, TensorSpecification};
 use crate::engine::hyperparameters::{HyperparameterError, Hyperparameters};
-use crate::engine::{estimate_memory, matrix};
+use crate::engine::{conformance, estimate, matrix};
 use crate::tokenizer;
 
-const REMEDY: &str = "Obtain the file again from its publisher, or convert the model again with a current converter.";
+pub(super) const REMEDY: &str =
+    "Obtain the file again from its publisher, or convert the model again with a current converter.";
 const ENGINE_REMEDY: &str = "No engine of this release runs it; the static checks of the inspection still apply.";
 /// More findings of one kind say nothing new.
 const MAX_FINDINGS: usize = 16;
@@ -21,27 +23,56 @@ const MAX_FINDINGS: usize = 16;
 pub(crate) struct Structure {
     pub(crate) architecture: &'static Architecture,
     pub(crate) sizes: Hyperparameters,
+    pub(crate) conformance: Conformance,
 }
 
-pub(crate) fn check(file: &str, header: &Header, memory_limit: u64) -> Result<Passed<Structure>, Stop> {
+pub(crate) fn check(checkpoint: &Checkpoint<'_>, memory_limit: u64) -> Result<Passed<Structure>, Stop> {
+    let (file, header) = (checkpoint.name.as_str(), &checkpoint.header);
     let architecture = find_architecture(header).map_err(|finding| Stop::unsupported(finding.at(file)))?;
     let sizes = Hyperparameters::read(architecture, header).map_err(|error| refused(file, &error))?;
-    let specifications = architecture.tensors(&sizes);
-    let broken = tensor_findings(&specifications, header).chain(vocabulary_findings(header, &sizes));
-    let broken: Vec<Finding> = broken.take(MAX_FINDINGS).map(|finding| finding.at(file)).collect();
-    if !broken.is_empty() {
-        return Err(Stop::failed(broken));
-    }
-    refuse_uncomputable(&specifications, header).map_err(|finding| Stop::unsupported(finding.at(file)))?;
-    admit(header, memory_limit).map_err(|finding| Stop::inconclusive(finding.at(file)))?;
-    let warnings = padding(header, &sizes).map(|finding| finding.at(file)).into_iter().collect();
+    let specifications = architecture.tensors(&sizes, &|name| checkpoint.has(name));
+    check_tensors(checkpoint, &specifications, vocabulary_findings(header, &sizes), memory_limit)?;
+    let (conformance, unknown) = conformance::assess(architecture, &sizes, &|name| checkpoint.has(name));
+    let warnings =
+        padding(header, sizes.vocabulary_size).into_iter().chain(unverified(architecture, conformance, &unknown));
+    let warnings = warnings.map(|finding| finding.at(file)).collect();
     let detail = format!(
         "`{}` with {} blocks; all {} tensors are present in the right shape",
         architecture.name,
         sizes.block_count,
         header.tensors.len()
     );
-    Ok(Passed::new(Structure { architecture, sizes }, detail, warnings))
+    Ok(Passed::new(Structure { architecture, sizes, conformance }, detail, warnings))
+}
+
+/// Whether the tensors are those of `specifications`, computable, and fit into memory; `broken` are
+/// findings that fail the model as well.
+pub(super) fn check_tensors(
+    checkpoint: &Checkpoint<'_>,
+    specifications: &[TensorSpecification],
+    broken: impl Iterator<Item = Finding>,
+    memory_limit: u64,
+) -> Result<(), Stop> {
+    let (file, header) = (checkpoint.name.as_str(), &checkpoint.header);
+    let broken = tensor_findings(specifications, checkpoint).chain(broken);
+    let broken: Vec<Finding> = broken.take(MAX_FINDINGS).map(|finding| finding.at(file)).collect();
+    if !broken.is_empty() {
+        return Err(Stop::failed(broken));
+    }
+    refuse_uncomputable(specifications, header).map_err(|finding| Stop::unsupported(finding.at(file)))?;
+    admit(header, memory_limit).map_err(|finding| Stop::inconclusive(finding.at(file)))
+}
+
+fn unverified(architecture: &Architecture, conformance: Conformance, unknown: &[&str]) -> Option<Finding> {
+    let name = architecture.name;
+    (conformance == Conformance::Unverified).then(|| {
+        Finding::new(
+            "ARCHITECTURE_UNVERIFIED",
+            Severity::Low,
+            format!("no golden of llama.cpp covers `{name}` with {}", unknown.join(", ")),
+            "Compare a few answers with those of the publisher's own engine before you rely on this probe.",
+        )
+    })
 }
 
 fn find_architecture(header: &Header) -> Result<&'static Architecture, Finding> {
@@ -68,10 +99,9 @@ fn refused(file: &str, error: &HyperparameterError) -> Stop {
 
 fn tensor_findings<'a>(
     specifications: &'a [TensorSpecification],
-    header: &'a Header,
+    checkpoint: &'a Checkpoint<'_>,
 ) -> impl Iterator<Item = Finding> + 'a {
-    let find = |name: &str| header.tensors.iter().find(|tensor| tensor.name == name);
-    specifications.iter().filter_map(move |specification| match find(&specification.name) {
+    specifications.iter().filter_map(|specification| match checkpoint.tensor(&specification.name) {
         Some(tensor) => wrong_shape(specification, tensor),
         None => specification.required.then(|| {
             let detail = format!("the tensor `{}` is missing", specification.name);
@@ -111,10 +141,9 @@ fn vocabulary_findings(header: &Header, sizes: &Hyperparameters) -> impl Iterato
     findings.into_iter()
 }
 
-fn padding(header: &Header, sizes: &Hyperparameters) -> Option<Finding> {
+pub(super) fn padding(header: &Header, rows: u64) -> Option<Finding> {
     let entries = tokenizer::tokens(header).len() as u64;
-    (entries < sizes.vocabulary_size).then(|| {
-        let rows = sizes.vocabulary_size;
+    (entries > 0 && entries < rows).then(|| {
         Finding::new(
             "VOCABULARY_PADDED",
             Severity::Info,
@@ -144,7 +173,7 @@ fn refuse_uncomputable(specifications: &[TensorSpecification], header: &Header) 
 }
 
 fn admit(header: &Header, limit: u64) -> Result<(), Finding> {
-    let needed = estimate_memory(header);
+    let needed = estimate(header);
     if needed <= limit {
         return Ok(());
     }

@@ -1,19 +1,20 @@
 //! L2: is every weight a finite number, and does every tensor hold something?
 //!
 //! A model with one broken scale writes fluent text, so only looking at each value finds
-//! it. Tensors are decoded in small pieces on all threads; nothing is kept.
+//! it. Tensors are inspected in small pieces on all threads; nothing is kept.
 
 use std::io;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::thread;
 
 use verifier::ReadAt;
 use verifier::evidence::{Finding, Severity};
 use verifier::format::gguf::{Header, TensorInfo};
 
-use super::{Passed, Stop};
+use super::{Passed, Progress, Stop};
+use crate::checkpoint::Checkpoint;
 use crate::engine::decoder::EngineError;
-use crate::engine::matrix;
+use crate::engine::matrix::{self, Content};
 
 /// Elements decoded at once: a multiple of every block size, and small enough for the second-level cache.
 const PIECE_ELEMENTS: u64 = 64 << 10;
@@ -29,15 +30,9 @@ struct Piece {
     bytes: u64,
 }
 
-/// What was seen of one tensor.
-#[derive(Debug, Clone, Copy, Default)]
-struct Content {
-    not_finite: u64,
-    any_nonzero: bool,
-}
-
-pub(crate) fn check(file: &str, header: &Header, source: &dyn ReadAt, threads: u32) -> Result<Passed<()>, Stop> {
-    let contents = scan(header, source, threads).map_err(|error| match error {
+pub(crate) fn check(checkpoint: &Checkpoint<'_>, threads: u32, progress: Progress<'_>) -> Result<Passed<()>, Stop> {
+    let (file, header) = (checkpoint.name.as_str(), &checkpoint.header);
+    let contents = scan(header, checkpoint, threads, progress).map_err(|error| match error {
         EngineError::Io(error) => Stop::unreadable(file, &error),
         other => Stop::inconclusive(
             Finding::new("ENGINE_ERROR", Severity::Medium, other.to_string(), "Report the file to the maintainers.")
@@ -71,10 +66,17 @@ fn all_zero(tensor: &TensorInfo, content: Content) -> Option<Finding> {
     (!content.any_nonzero).then(|| Finding::new("ALL_ZERO_TENSOR", severity, detail(), REMEDY))
 }
 
-fn scan(header: &Header, source: &dyn ReadAt, threads: u32) -> Result<Vec<Content>, EngineError> {
+fn scan(
+    header: &Header,
+    source: &dyn ReadAt,
+    threads: u32,
+    progress: &(dyn Fn(u64, u64) + Sync),
+) -> Result<Vec<Content>, EngineError> {
     let pieces: Vec<Piece> = header.tensors.iter().enumerate().flat_map(|(index, tensor)| cut(index, tensor)).collect();
-    let next = AtomicUsize::new(0);
-    let work = || scan_pieces(header, source, &pieces, &next);
+    let total = pieces.iter().map(|piece| piece.bytes).fold(0, u64::saturating_add);
+    let (next, done) = (AtomicUsize::new(0), AtomicU64::new(0));
+    let report = |bytes| progress(done.fetch_add(bytes, Ordering::Relaxed) + bytes, total);
+    let work = || scan_pieces(header, source, &pieces, &next, &report);
     thread::scope(|scope| {
         let others: Vec<_> = (1..threads).map(|_| scope.spawn(work)).collect();
         let mut contents = work()?;
@@ -88,8 +90,7 @@ fn scan(header: &Header, source: &dyn ReadAt, threads: u32) -> Result<Vec<Conten
 
 fn merge(contents: &mut [Content], others: &[Content]) {
     for (content, other) in contents.iter_mut().zip(others) {
-        content.not_finite += other.not_finite;
-        content.any_nonzero |= other.any_nonzero;
+        content.merge(*other);
     }
 }
 
@@ -112,6 +113,7 @@ fn scan_pieces(
     source: &dyn ReadAt,
     pieces: &[Piece],
     next: &AtomicUsize,
+    report: &impl Fn(u64),
 ) -> Result<Vec<Content>, EngineError> {
     let mut contents = vec![Content::default(); header.tensors.len()];
     let mut buffer = Vec::new();
@@ -120,12 +122,35 @@ fn scan_pieces(
         let too_large = |_| EngineError::TooLarge(tensor.name.clone());
         buffer.resize(usize::try_from(piece.bytes).map_err(too_large)?, 0);
         source.read_exact_at(piece.offset, &mut buffer)?;
-        look(&matrix::dequantize(tensor.tensor_type, &buffer)?, &mut contents[piece.tensor]);
+        contents[piece.tensor].merge(matrix::inspect(tensor.tensor_type, &buffer));
+        report(piece.bytes);
     }
     Ok(contents)
 }
 
-fn look(values: &[f32], content: &mut Content) {
-    content.not_finite += values.iter().map(|value| u64::from(!value.is_finite())).sum::<u64>();
-    content.any_nonzero |= values.iter().any(|value| *value != 0.0);
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use weighhouse_tests::gguf::{TensorType, TinyLlama};
+
+    use super::*;
+    use crate::engine::test_models::file;
+
+    #[test]
+    fn progress_grows_to_the_bytes_of_all_tensors() {
+        let bytes = TinyLlama::new().tensor_type(TensorType::Q8_0).build();
+        let files = [file("model.gguf", &bytes)];
+        let checkpoint = Checkpoint::open(&files).unwrap();
+        let header = &checkpoint.header;
+        let seen = Mutex::new(Vec::new());
+        let passed = check(&checkpoint, 2, &|done, total| seen.lock().unwrap().push((done, total)));
+        assert!(passed.is_ok());
+        let mut seen = seen.into_inner().unwrap();
+        let total = header.tensors.iter().map(|tensor| tensor.byte_length).sum::<u64>();
+        assert!(seen.iter().all(|(_, of)| *of == total));
+        seen.sort_unstable();
+        assert!(seen.windows(2).all(|pair| pair[0].0 < pair[1].0));
+        assert_eq!(seen.last(), Some(&(total, total)));
+    }
 }

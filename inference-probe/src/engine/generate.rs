@@ -2,9 +2,13 @@
 
 use std::time::{Duration, Instant};
 
-use super::decoder::{Cache, Decoder, EngineError, Logits};
+use super::decoder::{Cache, Decoder, EngineError};
 
 const TOP_LOGITS: usize = 5;
+/// Rows of logits that are in memory together: a large vocabulary has a megabyte of them.
+const ROWS_AT_ONCE: usize = 8;
+/// Tokens of a long text that are read together.
+const TOKENS_AT_ONCE: usize = 128;
 
 /// Why a run ended without a result.
 #[derive(Debug, thiserror::Error)]
@@ -29,24 +33,44 @@ pub(crate) struct Prediction {
     pub(crate) mean_entropy: f64,
     /// The most likely tokens after the whole text, with their logits.
     pub(crate) top_logits: Vec<(u32, f32)>,
+    /// All logits after the whole text.
+    pub(crate) last: Vec<f32>,
 }
 
 /// Lets the model predict each token of `tokens` from those before it.
 pub(crate) fn predict(decoder: &Decoder, tokens: &[u32]) -> Result<Prediction, RunError> {
-    let rows = decoder.forward(tokens, &mut Cache::default(), Logits::All)?.to_vec2::<f32>()?;
-    if let Some(position) = rows.iter().position(|row| !all_finite(row)) {
-        return Err(RunError::NotFinite(position));
+    let states = decoder.forward(tokens, &mut Cache::default())?;
+    let (mut surprise, mut entropy, mut last) = (0.0, 0.0, Vec::new());
+    for first in (0..tokens.len()).step_by(ROWS_AT_ONCE) {
+        let count = ROWS_AT_ONCE.min(tokens.len() - first);
+        let rows = decoder.logits(&states.narrow(0, first, count)?)?.to_vec2::<f32>()?;
+        for (position, row) in (first..).zip(rows) {
+            if !all_finite(&row) {
+                return Err(RunError::NotFinite(position));
+            }
+            let distribution = Distribution::of(&row);
+            entropy += distribution.entropy;
+            surprise += tokens.get(position + 1).map_or(0.0, |next| distribution.surprise(&row, *next));
+            last = row;
+        }
     }
-    let distributions: Vec<Distribution> = rows.iter().map(|row| Distribution::of(row)).collect();
-    let surprises = distributions.iter().zip(&rows).zip(&tokens[1..]);
-    let surprise = surprises.map(|((distribution, row), next)| distribution.surprise(row, *next)).sum::<f64>();
     #[expect(clippy::cast_precision_loss, reason = "the text has few tokens")]
-    let (predicted, positions) = ((tokens.len() - 1) as f64, rows.len() as f64);
+    let (predicted, positions) = ((tokens.len() - 1) as f64, tokens.len() as f64);
     Ok(Prediction {
         perplexity: (surprise / predicted).exp(),
-        mean_entropy: distributions.iter().map(|distribution| distribution.entropy).sum::<f64>() / positions,
-        top_logits: rows.last().map_or_else(Vec::new, |row| top(row)),
+        mean_entropy: entropy / positions,
+        top_logits: top(&last),
+        last,
     })
+}
+
+/// Reads `tokens`, a long text, in pieces; fails where the logits after a piece are not finite.
+pub(crate) fn read(decoder: &Decoder, tokens: &[u32]) -> Result<(), RunError> {
+    let mut cache = Cache::default();
+    for piece in tokens.chunks(TOKENS_AT_ONCE) {
+        most_likely(decoder, piece, &mut cache)?;
+    }
+    Ok(())
 }
 
 /// What one row of logits says, in nats.
@@ -118,7 +142,8 @@ pub(crate) fn continue_greedily(
 }
 
 fn most_likely(decoder: &Decoder, tokens: &[u32], cache: &mut Cache) -> Result<u32, RunError> {
-    let row = decoder.forward(tokens, cache, Logits::Last)?.squeeze(0)?.to_vec1::<f32>()?;
+    let states = decoder.forward(tokens, cache)?;
+    let row = decoder.logits(&states.narrow(0, tokens.len() - 1, 1)?)?.squeeze(0)?.to_vec1::<f32>()?;
     if !all_finite(&row) {
         return Err(RunError::NotFinite(tokens.len() - 1));
     }

@@ -3,14 +3,18 @@
 //! Keys that would change the computation in a way the decoder does not implement are
 //! refused here: a loader that ignores them produces a model that is subtly another one.
 
-use verifier::format::gguf::{Header, Value};
+mod keys;
+mod rotary;
 
-use super::architecture::Architecture;
+use verifier::format::gguf::Header;
 
-/// Bounds that keep a hostile header from asking for endless work; real models are far below.
-const MAX_BLOCKS: u64 = 1_024;
-const MAX_WIDTH: u64 = 1 << 20;
-const MAX_VOCABULARY: u64 = 1 << 22;
+use super::architecture::{
+    Architecture, AttentionScale, DistanceBias, EmbeddingScale, LogitScale, Normalization, Positions, Presence,
+    Residual, ResidualScale, SharedExpert, SoftCaps, Window,
+};
+use super::has_exact_gelu;
+use keys::{Keys, MAX_BLOCKS, MAX_EXPERTS, MAX_WIDTH};
+pub(crate) use rotary::{Rotary, Scaling};
 
 /// Why a header does not describe a model that can be computed.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -33,37 +37,90 @@ pub(crate) struct Hyperparameters {
     pub(crate) key_value_head_count: u64,
     /// Elements of one attention head.
     pub(crate) head_length: u64,
-    /// Leading elements of a head that carry the position.
-    pub(crate) rotary_dimensions: u64,
-    pub(crate) rotary_base: f64,
-    /// Positions are divided by this factor (linear scaling); 1 for most models.
-    pub(crate) position_divisor: f64,
+    pub(crate) rotary: Rotary,
+    pub(crate) window: Option<SlidingWindow>,
+    pub(crate) attention_scale: f64,
+    pub(crate) attention_soft_cap: Option<f64>,
+    /// How much queries grow with the logarithm of the position in original contexts; 0 where they do not.
+    pub(crate) attention_temperature: f64,
+    /// How much scores fall over a distance at most; 0 where they do not.
+    pub(crate) distance_bias: f64,
+    /// Bound of queries, keys and values.
+    pub(crate) projection_clamp: Option<f64>,
+    pub(crate) logit_soft_cap: Option<f64>,
     pub(crate) normalization_epsilon: f64,
+    pub(crate) parallel_residual: bool,
+    pub(crate) embedding_scale: f64,
+    pub(crate) residual_scale: f64,
+    /// What logits are multiplied with.
+    pub(crate) logit_scale: f64,
+    /// Whether GELU is computed with the error function.
+    pub(crate) exact_gelu: bool,
+    pub(crate) experts: Option<ExpertSizes>,
     /// Rows of the token embedding.
     pub(crate) vocabulary_size: u64,
     pub(crate) context_length: u64,
 }
 
+/// Blocks that see only the last positions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct SlidingWindow {
+    /// Positions that are seen, the present one among them.
+    pub(crate) length: u64,
+    /// For each block.
+    pub(crate) windowed: Vec<bool>,
+}
+
+/// The sizes of a mixture of experts.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct ExpertSizes {
+    pub(crate) count: u64,
+    /// Experts that each token goes through.
+    pub(crate) used: u64,
+    pub(crate) feed_forward_length: u64,
+    /// Of the expert that every token goes through; 0 where there is none.
+    pub(crate) shared_feed_forward_length: u64,
+    /// What the experts' shares are multiplied with.
+    pub(crate) weights_scale: f64,
+}
+
+/// Of the one family that has a window without a key for it.
+const USUAL_WINDOW: u64 = 4_096;
+
 impl Hyperparameters {
     pub(crate) fn read(architecture: &Architecture, header: &Header) -> Result<Self, HyperparameterError> {
         let keys = Keys { prefix: architecture.name, header };
-        keys.refuse_unsupported()?;
+        keys.refuse_what_is_not_computed(architecture)?;
         let embedding_length = keys.size("embedding_length", MAX_WIDTH)?;
         let head_count = keys.size("attention.head_count", MAX_WIDTH)?;
         let head_length = keys.head_length(embedding_length, head_count)?;
+        let block_count = keys.size("block_count", MAX_BLOCKS)?;
+        let context_length = keys.size("context_length", u64::from(u32::MAX))?;
+        let (attention_soft_cap, logit_soft_cap) = soft_caps(architecture, &keys)?;
         let sizes = Self {
-            block_count: keys.size("block_count", MAX_BLOCKS)?,
+            block_count,
             embedding_length,
-            feed_forward_length: keys.size("feed_forward_length", MAX_WIDTH)?,
+            feed_forward_length: keys.size_or("feed_forward_length", MAX_WIDTH, embedding_length)?,
             head_count,
             key_value_head_count: keys.size_or("attention.head_count_kv", MAX_WIDTH, head_count)?,
             head_length,
-            rotary_dimensions: keys.size_or("rope.dimension_count", MAX_WIDTH, head_length)?,
-            rotary_base: keys.positive_or("rope.freq_base", 10_000.0)?,
-            position_divisor: keys.position_divisor()?,
-            normalization_epsilon: keys.positive("attention.layer_norm_rms_epsilon")?,
+            rotary: Rotary::read(architecture, &keys, head_length, context_length)?,
+            window: window(architecture, &keys, block_count)?,
+            attention_scale: attention_scale(architecture, &keys, embedding_length, head_count, head_length)?,
+            attention_soft_cap,
+            attention_temperature: keys.number("attention.temperature_scale").unwrap_or(0.0),
+            distance_bias: distance_bias(architecture, &keys),
+            projection_clamp: keys.number("attention.clamp_kqv").filter(|bound| *bound > 0.0),
+            logit_soft_cap,
+            normalization_epsilon: keys.positive(epsilon_key(architecture.normalization))?,
+            parallel_residual: parallel_residual(architecture, &keys),
+            embedding_scale: embedding_scale(architecture, &keys, embedding_length)?,
+            residual_scale: residual_scale(architecture, &keys, block_count)?,
+            logit_scale: logit_scale(architecture, &keys, embedding_length)?,
+            exact_gelu: has_exact_gelu(header),
+            experts: experts(architecture, &keys)?,
             vocabulary_size: keys.vocabulary_size()?,
-            context_length: keys.size("context_length", u64::from(u32::MAX))?,
+            context_length,
         };
         sizes.check(&keys)?;
         Ok(sizes)
@@ -74,121 +131,142 @@ impl Hyperparameters {
             let rule = "the number of heads must be a multiple of it";
             return Err(keys.impossible("attention.head_count_kv", &self.key_value_head_count, rule));
         }
-        if self.rotary_dimensions > self.head_length || !self.rotary_dimensions.is_multiple_of(2) {
-            let rule = "it must be even and at most the length of a head";
-            return Err(keys.impossible("rope.dimension_count", &self.rotary_dimensions, rule));
+        if let Some(experts) = self.experts.filter(|experts| experts.used > experts.count) {
+            let rule = "there are fewer experts";
+            return Err(keys.impossible("expert_used_count", &experts.used, rule));
         }
         Ok(())
     }
+
+    /// Whether the block with this number sees only the last positions.
+    pub(crate) fn is_windowed(&self, block: u64) -> bool {
+        let windowed = |window: &SlidingWindow| Some(*window.windowed.get(usize::try_from(block).ok()?)?);
+        self.window.as_ref().and_then(windowed).unwrap_or(false)
+    }
 }
 
-/// The keys of one architecture.
-struct Keys<'a> {
-    prefix: &'static str,
-    header: &'a Header,
+const fn epsilon_key(normalization: Normalization) -> &'static str {
+    match normalization {
+        Normalization::RootMeanSquare => "attention.layer_norm_rms_epsilon",
+        Normalization::Layer { .. } => "attention.layer_norm_epsilon",
+    }
 }
 
-impl<'a> Keys<'a> {
-    fn name(&self, key: &str) -> String {
-        format!("{}.{key}", self.prefix)
+fn window(
+    architecture: &Architecture,
+    keys: &Keys<'_>,
+    block_count: u64,
+) -> Result<Option<SlidingWindow>, HyperparameterError> {
+    let key = "attention.sliding_window";
+    let (period, usual_length) = match architecture.window {
+        Window::AllButLastOf { period, .. } => (period, 0),
+        Window::AllButLastOfInModelOf { blocks, period } if blocks == block_count => (period, USUAL_WINDOW),
+        Window::AllButLastOfInModelOf { .. } | Window::Never => return Ok(None),
+    };
+    let length = if keys.number(key) == Some(0.0) { 0 } else { keys.size_or(key, u64::from(u32::MAX), usual_length)? };
+    if length == 0 {
+        return Ok(None);
     }
+    let windowed = keys.window_pattern(period, block_count)?;
+    Ok(Some(SlidingWindow { length, windowed }))
+}
 
-    fn get(&self, key: &str) -> Option<&'a Value> {
-        self.header.get(&self.name(key))
-    }
-
-    fn size(&self, key: &str, limit: u64) -> Result<u64, HyperparameterError> {
-        let value = self.get(key).ok_or_else(|| HyperparameterError::Missing(self.name(key)))?;
-        if value.as_array().is_some() {
-            return Err(HyperparameterError::Unsupported {
-                key: self.name(key),
-                value: "one value per block".to_owned(),
-            });
+#[expect(clippy::cast_precision_loss, reason = "sizes are far below 2^52")]
+fn attention_scale(
+    architecture: &Architecture,
+    keys: &Keys<'_>,
+    width: u64,
+    heads: u64,
+    head_length: u64,
+) -> Result<f64, HyperparameterError> {
+    let of_head = 1.0 / (head_length as f64).sqrt();
+    match architecture.attention_scale {
+        AttentionScale::Key if keys.number("attention.scale").unwrap_or(0.0) != 0.0 => keys.positive("attention.scale"),
+        AttentionScale::WidthPerHeadInModelOf { blocks } if keys.number("block_count") == Some(blocks as f64) => {
+            Ok(1.0 / ((width / heads) as f64).sqrt())
         }
-        let size = value.as_u64().ok_or_else(|| HyperparameterError::Missing(self.name(key)))?;
-        if size == 0 || size > limit {
-            return Err(self.impossible(key, &size, "it is zero or beyond any real model"));
-        }
-        Ok(size)
+        AttentionScale::HeadLength | AttentionScale::Key | AttentionScale::WidthPerHeadInModelOf { .. } => Ok(of_head),
     }
+}
 
-    fn size_or(&self, key: &str, limit: u64, default: u64) -> Result<u64, HyperparameterError> {
-        if self.get(key).is_some() { self.size(key, limit) } else { Ok(default) }
+fn distance_bias(architecture: &Architecture, keys: &Keys<'_>) -> f64 {
+    match architecture.positions {
+        Positions::Distance(DistanceBias::Eight) => 8.0,
+        Positions::Distance(DistanceBias::Key) => keys.number("attention.max_alibi_bias").unwrap_or(0.0),
+        Positions::Learned | Positions::Rotary { .. } => 0.0,
     }
+}
 
-    fn positive(&self, key: &str) -> Result<f64, HyperparameterError> {
-        let number = self.get(key).and_then(Value::as_f64);
-        let number = number.ok_or_else(|| HyperparameterError::Missing(self.name(key)))?;
-        if number.is_finite() && number > 0.0 {
-            Ok(number)
-        } else {
-            Err(self.impossible(key, &number, "it must be a positive number"))
-        }
-    }
+type Caps = (Option<f64>, Option<f64>);
 
-    fn positive_or(&self, key: &str, default: f64) -> Result<f64, HyperparameterError> {
-        if self.get(key).is_some() { self.positive(key) } else { Ok(default) }
+fn soft_caps(architecture: &Architecture, keys: &Keys<'_>) -> Result<Caps, HyperparameterError> {
+    let of_logits = "final_logit_softcapping";
+    match architecture.soft_caps {
+        SoftCaps::None => Ok((None, None)),
+        SoftCaps::AttentionAndLogits { attention, logits } => Ok((
+            Some(keys.positive_or("attn_logit_softcapping", attention)?),
+            Some(keys.positive_or(of_logits, logits)?),
+        )),
+        SoftCaps::LogitsByKey if keys.number(of_logits).unwrap_or(0.0) == 0.0 => Ok((None, None)),
+        SoftCaps::LogitsByKey => Ok((None, Some(keys.positive(of_logits)?))),
     }
+}
 
-    fn head_length(&self, width: u64, heads: u64) -> Result<u64, HyperparameterError> {
-        if self.get("attention.key_length").is_none() && !width.is_multiple_of(heads) {
-            return Err(self.impossible(
-                "attention.head_count",
-                &heads,
-                "the embedding length must be a multiple of it",
-            ));
-        }
-        let length = self.size_or("attention.key_length", MAX_WIDTH, width / heads)?;
-        let value_length = self.size_or("attention.value_length", MAX_WIDTH, length)?;
-        if value_length == length { Ok(length) } else { Err(self.unsupported("attention.value_length", &value_length)) }
+fn parallel_residual(architecture: &Architecture, keys: &Keys<'_>) -> bool {
+    match architecture.residual {
+        Residual::Parallel => true,
+        Residual::Sequential | Residual::ParallelWithoutSecondNorm => false,
+        Residual::ByKey => keys.flag("use_parallel_residual").unwrap_or(true),
     }
+}
 
-    /// Positions are divided by `rope.scaling.factor` when its type is `linear`. Older files give
-    /// the factor alone, as `rope.scale_linear`.
-    fn position_divisor(&self) -> Result<f64, HyperparameterError> {
-        match self.get("rope.scaling.type").and_then(Value::as_str) {
-            None => self.positive_or("rope.scale_linear", 1.0),
-            Some("none") => Ok(1.0),
-            Some("linear") => self.positive("rope.scaling.factor"),
-            Some(other) => Err(self.unsupported("rope.scaling.type", &other)),
-        }
+#[expect(clippy::cast_precision_loss, reason = "sizes are far below 2^52")]
+fn embedding_scale(architecture: &Architecture, keys: &Keys<'_>, width: u64) -> Result<f64, HyperparameterError> {
+    match architecture.embedding_scale {
+        EmbeddingScale::One => Ok(1.0),
+        EmbeddingScale::SquareRootOfWidth => Ok((width as f64).sqrt()),
+        EmbeddingScale::KeyOr(default) => keys.scale_or("embedding_scale", default),
     }
+}
 
-    fn vocabulary_size(&self) -> Result<u64, HyperparameterError> {
-        let embedding = self.header.tensor("token_embd.weight");
-        let rows = embedding.and_then(|tensor| tensor.dimensions.get(1).copied());
-        match rows {
-            Some(rows) if rows <= MAX_VOCABULARY => Ok(rows),
-            Some(rows) => Err(self.impossible("vocab_size", &rows, "it is beyond any real model")),
-            // The missing tensor is reported with the other tensors.
-            None => self.size_or("vocab_size", MAX_VOCABULARY, 1),
-        }
+#[expect(clippy::cast_precision_loss, reason = "sizes are far below 2^52")]
+fn residual_scale(architecture: &Architecture, keys: &Keys<'_>, blocks: u64) -> Result<f64, HyperparameterError> {
+    match architecture.residual_scale {
+        ResidualScale::One => Ok(1.0),
+        ResidualScale::Key => keys.scale_or_one("residual_scale"),
+        ResidualScale::KeyOrDepth(scale) => keys.scale_or("residual_scale", scale / (blocks as f64).sqrt()),
     }
+}
 
-    fn refuse_unsupported(&self) -> Result<(), HyperparameterError> {
-        let zero_or_absent = ["expert_count", "attention.clamp_kqv", "logit_scale", "attention.scale"];
-        for key in zero_or_absent {
-            let value = self.get(key).and_then(Value::as_f64);
-            if let Some(value) = value.filter(|value| *value != 0.0) {
-                return Err(self.unsupported(key, &value));
-            }
-        }
-        if self.get("attention.causal").and_then(Value::as_bool) == Some(false) {
-            return Err(self.unsupported("attention.causal", &false));
-        }
-        match self.header.get("general.type").and_then(Value::as_str) {
-            None | Some("model") => Ok(()),
-            Some(other) => {
-                Err(HyperparameterError::Unsupported { key: "general.type".to_owned(), value: other.to_owned() })
-            }
-        }
+#[expect(clippy::cast_precision_loss, reason = "sizes are far below 2^52")]
+fn logit_scale(architecture: &Architecture, keys: &Keys<'_>, width: u64) -> Result<f64, HyperparameterError> {
+    match architecture.logit_scale {
+        LogitScale::None => Ok(1.0),
+        LogitScale::Multiply => keys.scale_or_one("logit_scale"),
+        LogitScale::Divide => Ok(1.0 / keys.scale_or_one("logit_scale")?),
+        LogitScale::DivideOrWidth(scale) => Ok(1.0 / keys.scale_or("logit_scale", scale / width as f64)?),
     }
+}
 
-    fn impossible(&self, key: &str, value: &dyn std::fmt::Display, rule: &'static str) -> HyperparameterError {
-        HyperparameterError::Impossible { key: self.name(key), value: value.to_string(), rule }
+fn experts(architecture: &Architecture, keys: &Keys<'_>) -> Result<Option<ExpertSizes>, HyperparameterError> {
+    let Some(experts) = architecture.experts else { return Ok(None) };
+    if experts.presence == Presence::Sometimes && keys.number("expert_count").unwrap_or(0.0) == 0.0 {
+        return Ok(None);
     }
-
-    fn unsupported(&self, key: &str, value: &dyn std::fmt::Display) -> HyperparameterError {
-        HyperparameterError::Unsupported { key: self.name(key), value: value.to_string() }
-    }
+    let dense = keys.size_or("feed_forward_length", MAX_WIDTH, 0)?;
+    let used = keys.size("expert_used_count", MAX_EXPERTS)?;
+    let shared_key = "expert_shared_feed_forward_length";
+    let shared_feed_forward_length = match experts.shared {
+        SharedExpert::None => 0,
+        SharedExpert::Gated => keys.size_or(shared_key, MAX_WIDTH, dense)?,
+        SharedExpert::Plain if keys.number(shared_key).unwrap_or(0.0) == 0.0 => 0,
+        SharedExpert::Plain => keys.size(shared_key, MAX_WIDTH)?,
+    };
+    Ok(Some(ExpertSizes {
+        count: keys.size("expert_count", MAX_EXPERTS)?,
+        used,
+        feed_forward_length: keys.size_or("expert_feed_forward_length", MAX_WIDTH, dense)?,
+        shared_feed_forward_length,
+        weights_scale: keys.scale_or_one("expert_weights_scale")?,
+    }))
 }

@@ -6,14 +6,19 @@
 //! tensor asks for and this engine does not do is refused by name, never ignored.
 
 pub(crate) mod architecture;
+pub(crate) mod conformance;
 pub(crate) mod decoder;
+pub(crate) mod encoder;
 pub(crate) mod generate;
 pub(crate) mod hyperparameters;
 pub(crate) mod matrix;
+mod operations;
 mod rotary;
+#[cfg(test)]
+pub(crate) mod test_models;
 pub(crate) mod weights;
 
-use verifier::format::gguf::{Header, TensorType};
+use verifier::format::gguf::{Header, Value};
 
 pub(crate) const NAME: &str = "candle";
 /// Version of candle-core that this release is built with; a test compares it with `Cargo.lock`.
@@ -28,6 +33,17 @@ const BASE_BYTES: u64 = 48 << 20;
 /// logits for every calibration position lives at once in two forms.
 const BYTES_PER_TOKEN_ENTRY: u64 = 2_000;
 
+/// Key of a header made from a configuration that asks for GELU with the error function, which no
+/// GGUF key can say.
+pub(crate) const ACTIVATION_KEY: &str = "weighhouse.activation";
+/// Its value.
+pub(crate) const EXACT_GELU: &str = "gelu";
+
+/// Whether a model's GELU is computed with the error function.
+pub(crate) fn has_exact_gelu(header: &Header) -> bool {
+    header.get(ACTIVATION_KEY).and_then(Value::as_str) == Some(EXACT_GELU)
+}
+
 /// Threads for a model of `parameters` parameters, at most `limit` and the machine's cores.
 pub(crate) fn threads(parameters: u64, limit: u32) -> u32 {
     let cores = std::thread::available_parallelism().map_or(1, |cores| u32::try_from(cores.get()).unwrap_or(1));
@@ -36,25 +52,13 @@ pub(crate) fn threads(parameters: u64, limit: u32) -> u32 {
 
 /// Upper estimate of the resident memory, in bytes, that probing a model needs.
 ///
-/// A worker that admits probes by memory asks this before it starts a child.
-pub fn estimate_memory(header: &Header) -> u64 {
-    let weights =
-        header.tensors.iter().map(|tensor| resident_bytes(tensor.tensor_type, tensor.elements(), tensor.byte_length));
-    let largest = header.tensors.iter().map(|tensor| tensor.byte_length).max().unwrap_or(0);
+/// Weights take what they take in the file: they are multiplied where they lie.
+pub(crate) fn estimate(header: &Header) -> u64 {
+    let weights = header.tensors.iter().map(|tensor| tensor.byte_length).fold(0, u64::saturating_add);
     let vocabulary = header.get("tokenizer.ggml.tokens").and_then(|tokens| Some(tokens.as_array()?.len() as u64));
-    let tables = vocabulary.unwrap_or(0).saturating_mul(BYTES_PER_TOKEN_ENTRY);
-    // A tensor's bytes are held once more while it is taken over by the engine.
-    weights.fold(BASE_BYTES, u64::saturating_add).saturating_add(largest).saturating_add(tables)
-}
-
-/// Memory of one loaded tensor: floats are widened to 32 bits for multiplication, and some
-/// block formats are kept a second time in the order that vector instructions want.
-fn resident_bytes(tensor_type: TensorType, elements: u64, byte_length: u64) -> u64 {
-    match tensor_type {
-        TensorType::F32 | TensorType::F16 | TensorType::BF16 => elements.saturating_mul(4).saturating_add(byte_length),
-        TensorType::Q4_K | TensorType::Q6_K => byte_length.saturating_mul(2).saturating_add(elements / 8),
-        _ => byte_length,
-    }
+    let embedding = header.tensor("token_embd.weight").and_then(|tensor| tensor.dimensions.get(1).copied());
+    let tables = vocabulary.or(embedding).unwrap_or(0).saturating_mul(BYTES_PER_TOKEN_ENTRY);
+    BASE_BYTES.saturating_add(weights).saturating_add(tables)
 }
 
 #[cfg(test)]

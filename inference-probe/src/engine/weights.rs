@@ -1,54 +1,161 @@
-//! From bytes at an offset to tensors.
+//! From bytes at an offset to what the decoder multiplies with.
 
 use std::sync::Arc;
 
 use candle_core::{Device, Tensor};
 use verifier::ReadAt;
-use verifier::format::gguf::{Header, TensorInfo};
+use verifier::format::gguf::TensorInfo;
 
 use super::decoder::EngineError;
 use super::matrix::{self, Matrix};
+use crate::checkpoint::adapter::Delta;
+use crate::checkpoint::{Change, Checkpoint};
 
-/// Reads the tensors of one file.
+/// Reads the tensors of one model.
 pub(crate) struct Weights<'a> {
-    header: &'a Header,
-    source: &'a dyn ReadAt,
+    checkpoint: &'a Checkpoint<'a>,
+    adapter: Option<&'a Adapter<'a>>,
+}
+
+/// What an adapter adds to the matrices of a model.
+pub(crate) struct Adapter<'a> {
+    pub(crate) checkpoint: &'a Checkpoint<'a>,
+    /// By the tensors that they change.
+    pub(crate) deltas: &'a [Delta<'a>],
 }
 
 impl<'a> Weights<'a> {
-    pub(crate) fn new(header: &'a Header, source: &'a dyn ReadAt) -> Self {
-        Self { header, source }
+    pub(crate) fn new(checkpoint: &'a Checkpoint<'a>) -> Self {
+        Self { checkpoint, adapter: None }
     }
 
-    /// A matrix, or none when the file has no tensor of that name.
-    pub(crate) fn find_matrix(&self, name: &str) -> Result<Option<Arc<Matrix>>, EngineError> {
-        self.header.tensor(name).map(|tensor| self.read_matrix(tensor).map(Arc::new)).transpose()
+    /// The weights as `adapter` changes them.
+    pub(crate) fn with(checkpoint: &'a Checkpoint<'a>, adapter: &'a Adapter<'a>) -> Self {
+        Self { checkpoint, adapter: Some(adapter) }
+    }
+
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.checkpoint.has(name)
+    }
+
+    /// The matrix of `part`, with its bias where there is one.
+    pub(crate) fn linear(&self, part: &str) -> Result<Linear, EngineError> {
+        let matrix = self.matrix(&format!("{part}.weight"))?;
+        let bias =
+            self.find_floats(&format!("{part}.bias"))?.map(|bias| Tensor::new(bias, &Device::Cpu)).transpose()?;
+        Ok(Linear { matrix, bias, change: self.change(&format!("{part}.weight"))? })
+    }
+
+    fn change(&self, name: &str) -> Result<Option<LowRank>, EngineError> {
+        let Some(adapter) = self.adapter else { return Ok(None) };
+        let find = adapter.deltas.iter().find(|delta| delta.target == name);
+        find.map(|delta| LowRank::read(adapter.checkpoint, delta)).transpose()
     }
 
     pub(crate) fn matrix(&self, name: &str) -> Result<Arc<Matrix>, EngineError> {
-        self.find_matrix(name)?.ok_or_else(|| EngineError::MissingTensor(name.to_owned()))
-    }
-
-    /// A small tensor as 32-bit floats.
-    pub(crate) fn floats(&self, name: &str) -> Result<Tensor, EngineError> {
-        let tensor = self.header.tensor(name).ok_or_else(|| EngineError::MissingTensor(name.to_owned()))?;
-        let values = matrix::dequantize(tensor.tensor_type, &self.read(tensor)?)?;
-        Ok(Tensor::from_vec(values, row_major(tensor)?, &Device::Cpu)?)
-    }
-
-    fn read_matrix(&self, tensor: &TensorInfo) -> Result<Matrix, EngineError> {
-        let [outputs, inputs] = row_major(tensor)?[..] else {
-            return Err(EngineError::WrongLength { bytes: 0 });
+        let (tensor, bytes) = self.read(name)?;
+        let (outputs, inputs) = match row_major(tensor)?[..] {
+            [inputs] => (1, inputs),
+            [outputs, inputs] => (outputs, inputs),
+            _ => return Err(EngineError::WrongLength { bytes: bytes.len() }),
         };
-        Matrix::new(tensor.tensor_type, &self.read(tensor)?, outputs, inputs)
+        Ok(Arc::new(Matrix::new(tensor.tensor_type, bytes, outputs, inputs)?))
     }
 
-    fn read(&self, tensor: &TensorInfo) -> Result<Vec<u8>, EngineError> {
-        let size = usize::try_from(tensor.byte_length).map_err(|_| EngineError::TooLarge(tensor.name.clone()))?;
-        let mut bytes = vec![0; size];
-        self.source.read_exact_at(tensor.offset, &mut bytes)?;
-        Ok(bytes)
+    /// The matrices of a tensor of three dimensions, with the rows of its biases.
+    pub(crate) fn experts(&self, part: &str) -> Result<Vec<Linear>, EngineError> {
+        let (tensor, bytes) = self.read(&format!("{part}.weight"))?;
+        let [count, outputs, inputs] = row_major(tensor)?[..] else {
+            return Err(EngineError::WrongLength { bytes: bytes.len() });
+        };
+        let biases = self.find_floats(&format!("{part}.bias"))?;
+        let linear = |(number, bytes): (usize, &[u8])| {
+            let bias = biases.as_ref().and_then(|biases| biases.chunks_exact(outputs).nth(number));
+            Ok(Linear {
+                matrix: Arc::new(Matrix::new(tensor.tensor_type, bytes.to_vec(), outputs, inputs)?),
+                bias: bias.map(|bias| Tensor::new(bias, &Device::Cpu)).transpose()?,
+                change: None,
+            })
+        };
+        bytes.chunks_exact((bytes.len() / count.max(1)).max(1)).enumerate().map(linear).collect()
     }
+
+    /// A small tensor as 32-bit floats, whatever its shape.
+    pub(crate) fn floats(&self, name: &str) -> Result<Vec<f32>, EngineError> {
+        let (tensor, bytes) = self.read(name)?;
+        let mut values = matrix::dequantize(tensor.tensor_type, &bytes)?;
+        if self.checkpoint.change(name) == Change::AddOne {
+            for value in &mut values {
+                *value += 1.0;
+            }
+        }
+        Ok(values)
+    }
+
+    /// The same, or none when the model has no tensor of that name.
+    pub(crate) fn find_floats(&self, name: &str) -> Result<Option<Vec<f32>>, EngineError> {
+        if self.has(name) { self.floats(name).map(Some) } else { Ok(None) }
+    }
+
+    fn read(&self, name: &str) -> Result<(&'a TensorInfo, Vec<u8>), EngineError> {
+        let tensor = self.checkpoint.tensor(name).ok_or_else(|| EngineError::MissingTensor(name.to_owned()))?;
+        let mut bytes = read(self.checkpoint, tensor)?;
+        if self.checkpoint.change(name) == Change::Transposed {
+            bytes = transpose(&bytes, tensor)?;
+        }
+        Ok((tensor, bytes))
+    }
+}
+
+/// A matrix and what is added to its products.
+pub(crate) struct Linear {
+    pub(crate) matrix: Arc<Matrix>,
+    pub(crate) bias: Option<Tensor>,
+    pub(crate) change: Option<LowRank>,
+}
+
+/// The product of two small matrices, added to a large one.
+pub(crate) struct LowRank {
+    /// `[inputs, rank]`, with the scale.
+    down: Tensor,
+    /// `[rank, outputs]`.
+    up: Tensor,
+}
+
+impl LowRank {
+    fn read(adapter: &Checkpoint<'_>, delta: &Delta<'_>) -> Result<Self, EngineError> {
+        let matrix = |tensor: &TensorInfo| -> Result<Tensor, EngineError> {
+            let values = matrix::dequantize(tensor.tensor_type, &read(adapter, tensor)?)?;
+            Ok(Tensor::from_vec(values, row_major(tensor)?, &Device::Cpu)?.t()?.contiguous()?)
+        };
+        Ok(Self { down: (matrix(delta.down)? * delta.scale)?, up: matrix(delta.up)? })
+    }
+}
+
+impl Linear {
+    /// `[rows, inputs]` to `[rows, outputs]`.
+    pub(crate) fn forward(&self, input: &Tensor) -> candle_core::Result<Tensor> {
+        let mut products = self.matrix.forward(input)?;
+        if let Some(change) = &self.change {
+            products = (products + input.matmul(&change.down)?.matmul(&change.up)?)?;
+        }
+        self.bias.as_ref().map_or_else(|| Ok(products.clone()), |bias| products.broadcast_add(bias))
+    }
+}
+
+fn read(checkpoint: &Checkpoint<'_>, tensor: &TensorInfo) -> Result<Vec<u8>, EngineError> {
+    let size = usize::try_from(tensor.byte_length).map_err(|_| EngineError::TooLarge(tensor.name.clone()))?;
+    let mut bytes = vec![0; size];
+    checkpoint.read_exact_at(tensor.offset, &mut bytes)?;
+    Ok(bytes)
+}
+
+/// The bytes of a matrix whose file has inputs and outputs exchanged.
+fn transpose(bytes: &[u8], tensor: &TensorInfo) -> Result<Vec<u8>, EngineError> {
+    let [outputs, inputs] = row_major(tensor)?[..] else { return Err(EngineError::WrongLength { bytes: bytes.len() }) };
+    let size = bytes.len() / (outputs * inputs).max(1);
+    let element = |output: usize, input: usize| &bytes[(input * outputs + output) * size..][..size];
+    Ok((0..outputs).flat_map(|output| (0..inputs).flat_map(move |input| element(output, input))).copied().collect())
 }
 
 /// Dimensions with the slowest-varying first, as candle counts them.

@@ -1,6 +1,6 @@
 //! Small generated models: what is sound passes, and each thing that is wrong is found at its level and by its name.
 
-use crate::support::{LIMITS, codes, probe, probe_bytes};
+use crate::support::{LIMITS, codes, open, probe, probe_bytes};
 use verifier::evidence::{ProbeReport, ProbeVerdict, Status};
 use weighhouse_tests::gguf::{Builder, TensorType, TinyLlama, Value};
 
@@ -88,9 +88,31 @@ fn other_containers_are_unsupported_by_name() {
 }
 
 #[test]
-fn one_part_of_a_split_model_is_unsupported() {
+fn one_part_of_a_split_model_is_not_the_model() {
     let report = probe_bytes("model.gguf", &fluent().extra_metadata("split.count", Value::U16(3)).build());
-    assert_stops(&report, "L0", ProbeVerdict::Unsupported, "SPLIT_MODEL_UNSUPPORTED");
+    assert_stops(&report, "L0", ProbeVerdict::Failed, "SPLIT_INCOMPLETE");
+    assert!(report.reason.contains("one of 3 parts"), "{}", report.reason);
+}
+
+#[test]
+fn the_parts_of_a_split_model_are_one_model() {
+    let whole = fluent().builder();
+    let middle = whole.tensors.len() / 2;
+    let mut parts = [whole.clone(), whole.clone()];
+    parts[0].tensors.truncate(middle);
+    parts[1].tensors.drain(..middle);
+    parts[1].metadata.clear();
+    let files = (0_u16..).zip(&mut parts).map(|(number, part)| {
+        part.metadata.extend([(b"split.no".to_vec(), Value::U16(number)), (b"split.count".to_vec(), Value::U16(2))]);
+        let name = format!("model-0000{}-of-00002.gguf", number + 1);
+        open(&name, &part.build())
+    });
+    let mut files: Vec<_> = files.collect();
+    files.reverse();
+    let report = probe(files, LIMITS);
+    assert_runs(&report);
+    assert!(report.levels[0].detail.as_ref().unwrap().contains("in 2 parts"), "{report:#?}");
+    assert_eq!(report.calibration, probe_gguf(&whole).calibration);
 }
 
 #[test]
@@ -103,8 +125,9 @@ fn an_unknown_architecture_is_unsupported_by_name() {
 #[test]
 fn keys_that_would_change_the_computation_are_unsupported() {
     for (key, value) in [
-        ("llama.rope.scaling.type", Value::string("yarn")),
-        ("llama.expert_count", Value::U32(8)),
+        ("llama.rope.scaling.type", Value::string("unheard-of")),
+        ("llama.expert_group_count", Value::U32(8)),
+        ("llama.attn_logit_softcapping", Value::F32(50.0)),
         ("llama.logit_scale", Value::F32(0.5)),
         ("llama.attention.causal", Value::Bool(false)),
     ] {
@@ -159,22 +182,22 @@ fn a_tensor_of_the_wrong_shape_fails() {
 fn a_tensor_that_the_architecture_does_not_have_is_unsupported() {
     let mut builder = fluent().builder();
     let mut extra = builder.tensors.last().unwrap().clone();
-    extra.name = b"blk.0.attn_q.bias".to_vec();
+    extra.name = b"blk.0.attn_q_norm.weight".to_vec();
     builder.tensors.push(extra);
     let report = probe_gguf(&builder);
     assert_stops(&report, "L1", ProbeVerdict::Unsupported, "TENSOR_UNSUPPORTED");
-    assert!(report.reason.contains("blk.0.attn_q.bias"), "{}", report.reason);
+    assert!(report.reason.contains("blk.0.attn_q_norm.weight"), "{}", report.reason);
 }
 
 #[test]
 fn an_encoding_that_the_engine_lacks_is_unsupported_by_name() {
-    const IQ4_NL: u32 = 20;
-    let mut builder = fluent().tensor_type(TensorType::Q4_0).builder();
-    // IQ4_NL has the block size and length of Q4_0.
-    builder.tensors.iter_mut().find(|tensor| tensor.name == b"blk.0.attn_q.weight").unwrap().type_id = IQ4_NL;
+    const I32: u32 = 26;
+    let mut builder = fluent().tensor_type(TensorType::F32).builder();
+    // A 32-bit integer has the length of a float.
+    builder.tensors.iter_mut().find(|tensor| tensor.name == b"blk.0.attn_q.weight").unwrap().type_id = I32;
     let report = probe_gguf(&builder);
     assert_stops(&report, "L1", ProbeVerdict::Unsupported, "QUANTIZATION_UNSUPPORTED");
-    assert!(report.reason.contains("IQ4_NL"), "{}", report.reason);
+    assert!(report.reason.contains("I32"), "{}", report.reason);
 }
 
 #[test]
@@ -202,7 +225,7 @@ fn a_tensor_of_zeros_fails() {
 
 #[test]
 fn a_tokenizer_that_the_engine_does_not_compute_is_unsupported() {
-    for (key, value) in [("tokenizer.ggml.pre", "of-tomorrow"), ("tokenizer.ggml.model", "bert")] {
+    for (key, value) in [("tokenizer.ggml.pre", "of-tomorrow"), ("tokenizer.ggml.model", "t5")] {
         let mut builder = fluent().builder();
         set(&mut builder, key, Value::string(value));
         let report = probe_gguf(&builder);
@@ -237,12 +260,7 @@ fn a_bad_chat_template_is_a_warning_with_its_name() {
 
 #[test]
 fn two_models_in_one_probe_are_unsupported() {
-    let folder = tempfile::tempdir().unwrap();
-    let files = ["a.gguf", "b.gguf"].map(|name| {
-        let path = folder.path().join(name);
-        fs_err::write(&path, fluent().build()).unwrap();
-        inference_probe::ProbeFile { name: name.to_owned(), file: fs_err::File::open(&path).unwrap().into_file() }
-    });
+    let files = ["a.gguf", "b.gguf"].map(|name| open(name, &fluent().build()));
     let report = probe(files.into(), LIMITS);
     assert_stops(&report, "L0", ProbeVerdict::Unsupported, "SEVERAL_MODELS");
 }

@@ -17,9 +17,14 @@ pub(crate) fn probe_file(path: &Path, limits: Limits) -> ProbeReport {
 
 /// Probes a file with the given content.
 pub(crate) fn probe_bytes(name: &str, bytes: &[u8]) -> ProbeReport {
+    probe(vec![open(name, bytes)], LIMITS)
+}
+
+/// A file with the given content.
+pub(crate) fn open(name: &str, bytes: &[u8]) -> ProbeFile {
     let mut file = tempfile::NamedTempFile::new().unwrap();
     file.write_all(bytes).unwrap();
-    probe(vec![ProbeFile { name: name.to_owned(), file: file.reopen().unwrap() }], LIMITS)
+    ProbeFile { name: name.to_owned(), file: file.reopen().unwrap() }
 }
 
 pub(crate) fn probe(files: Vec<ProbeFile>, limits: Limits) -> ProbeReport {
@@ -33,6 +38,21 @@ pub(crate) fn probe(files: Vec<ProbeFile>, limits: Limits) -> ProbeReport {
         cancelled: None,
         progress: None,
     })
+}
+
+/// Probes an adapter on its base.
+pub(crate) fn probe_adapter(files: Vec<ProbeFile>, base: Vec<ProbeFile>) -> ProbeReport {
+    let executable = env!("CARGO_BIN_EXE_probe-worker").into();
+    let request = ProbeRequest {
+        executable,
+        arguments: Vec::new(),
+        files,
+        base,
+        limits: LIMITS,
+        cancelled: None,
+        progress: None,
+    };
+    run(&request)
 }
 
 pub(crate) fn codes(report: &ProbeReport) -> Vec<&str> {

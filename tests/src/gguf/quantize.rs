@@ -9,6 +9,7 @@ pub enum TensorType {
     Q4_0,
     Q4_1,
     Q8_0,
+    Mxfp4,
 }
 
 /// Elements per block of the quantized types; rows must be a multiple of it.
@@ -22,6 +23,7 @@ impl TensorType {
             Self::Q4_0 => 2,
             Self::Q4_1 => 3,
             Self::Q8_0 => 8,
+            Self::Mxfp4 => 39,
         }
     }
 
@@ -33,6 +35,7 @@ impl TensorType {
             Self::Q4_0 => 2,
             Self::Q4_1 => 3,
             Self::Q8_0 => 7,
+            Self::Mxfp4 => 38,
         }
     }
 
@@ -44,6 +47,7 @@ impl TensorType {
             Self::Q4_0 => values.chunks(BLOCK).flat_map(q4_0).collect(),
             Self::Q4_1 => values.chunks(BLOCK).flat_map(q4_1).collect(),
             Self::Q8_0 => values.chunks(BLOCK).flat_map(q8_0).collect(),
+            Self::Mxfp4 => values.chunks(BLOCK).flat_map(mxfp4).collect(),
         }
     }
 }
@@ -73,6 +77,27 @@ fn q8_0(block: &[f32]) -> Vec<u8> {
     let mut bytes = half(scale).to_vec();
     bytes.extend(block.iter().map(|value| (divide(*value, scale).round() as i8).cast_unsigned()));
     bytes
+}
+
+/// What the codes of a microscaling 4-bit float stand for: one bit of sign, two of exponent, one
+/// of mantissa (OCP Microscaling Formats, version 1.0, section 5.3.3).
+const MXFP4_VALUES: [f32; 8] = [0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0];
+
+/// A power of two for the block, so that its greatest element takes the greatest exponent; then
+/// the nearest code for each element.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "weights are neither tiny nor huge")]
+fn mxfp4(block: &[f32]) -> Vec<u8> {
+    let extreme = block.iter().fold(0.0_f32, |a, b| a.max(b.abs())).max(f32::MIN_POSITIVE);
+    let exponent = extreme.log2().floor() - 2.0;
+    let mut bytes = vec![(exponent + 127.0) as u8];
+    bytes.extend(nibbles(block, |value| f32::from(mxfp4_code(value / exponent.exp2()))));
+    bytes
+}
+
+fn mxfp4_code(value: f32) -> u8 {
+    let distance = |code: &u8| (MXFP4_VALUES[usize::from(*code)] - value.abs()).abs();
+    let code = (0..8).min_by(|left, right| distance(left).total_cmp(&distance(right))).unwrap_or(0);
+    if value < 0.0 { code + 8 } else { code }
 }
 
 /// ggml packs element `i` with element `i + 16`: low nibble first.
@@ -110,6 +135,14 @@ fn half(value: f32) -> [u8; 2] {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn mxfp4_keeps_values_that_it_can_hold() {
+        let block: Vec<f32> = (0..32).map(|index| [6.0, -0.5, 3.0, -4.0][index % 4]).collect();
+        let mut expected = vec![127];
+        expected.extend([0x77, 0x99, 0x55, 0xEE].repeat(4));
+        assert_eq!(TensorType::Mxfp4.encode(&block), expected);
+    }
 
     #[test]
     fn half_matches_known_bit_patterns() {

@@ -4,18 +4,9 @@
 //! embedding and output by hand-made English letter statistics, so that perplexity and
 //! entropy look like those of a trained model and a probe can pass.
 
-use super::{Builder, Tensor, TensorType, Value};
+use super::vocabulary::{self, END_OF_TEXT, IM_END, VOCABULARY_SIZE};
+use super::{Builder, Tensor, TensorType, Value, pair, u32_value};
 use crate::random::Random;
-
-/// One token for each byte, in byte order, and five control tokens after them.
-pub const VOCABULARY_SIZE: usize = 256 + CONTROL_TOKENS.len();
-
-const CONTROL_TOKENS: [&str; 5] = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|pad|>", "<|unk|>"];
-const END_OF_TEXT: u32 = 256;
-const IM_START: u32 = 257;
-const IM_END: u32 = 258;
-const PAD: u32 = 259;
-const UNKNOWN: u32 = 260;
 
 /// A chat template in the common ChatML form.
 pub const CHAT_TEMPLATE: &str = concat!(
@@ -197,21 +188,7 @@ impl TinyLlama {
     }
 
     fn tokenizer_metadata(&self) -> Vec<(Vec<u8>, Value)> {
-        let tokens: Vec<String> = (0..self.token_count).map(token).collect();
-        let types = (0..self.token_count).map(|id| Value::I32(if id < 256 { 1 } else { 3 })).collect();
-        let mut metadata = vec![
-            pair("tokenizer.ggml.model", Value::string("gpt2")),
-            pair("tokenizer.ggml.pre", Value::string("gpt-2")),
-            pair("tokenizer.ggml.tokens", Value::strings(tokens)),
-            pair("tokenizer.ggml.token_type", Value::Array(types)),
-            pair("tokenizer.ggml.merges", Value::Array(Vec::new())),
-            pair("tokenizer.ggml.bos_token_id", Value::U32(IM_START)),
-            pair("tokenizer.ggml.eos_token_id", Value::U32(IM_END)),
-            pair("tokenizer.ggml.unknown_token_id", Value::U32(UNKNOWN)),
-            pair("tokenizer.ggml.padding_token_id", Value::U32(PAD)),
-            pair("tokenizer.ggml.add_bos_token", Value::Bool(false)),
-            pair("tokenizer.ggml.add_space_prefix", Value::Bool(false)),
-        ];
+        let mut metadata = vocabulary::byte_level(self.token_count);
         if let Some(template) = &self.chat_template {
             metadata.push(pair("tokenizer.chat_template", Value::string(template.as_str())));
         }
@@ -230,37 +207,6 @@ impl TinyLlama {
         }
         weights.tensors
     }
-}
-
-fn pair(key: &str, value: Value) -> (Vec<u8>, Value) {
-    (key.into(), value)
-}
-
-fn u32_value(size: usize) -> Value {
-    Value::U32(u32::try_from(size).unwrap_or(u32::MAX))
-}
-
-/// The text of token `id`: bytes by GPT-2's printable stand-ins, then the control tokens,
-/// then names for ids that no embedding row exists for.
-fn token(id: usize) -> String {
-    match u8::try_from(id) {
-        Ok(byte) => byte_token(byte).to_string(),
-        Err(_) => CONTROL_TOKENS.get(id - 256).map_or_else(|| format!("<|extra_{id}|>"), ToString::to_string),
-    }
-}
-
-/// GPT-2 shows printable bytes as themselves and moves the others, in order, to U+0100
-/// and up, so that no token holds a space or a control character.
-fn byte_token(byte: u8) -> char {
-    if is_printable(byte) {
-        return char::from(byte);
-    }
-    let rank = (0..byte).filter(|other| !is_printable(*other)).count();
-    u32::try_from(0x100 + rank).ok().and_then(char::from_u32).unwrap_or('?')
-}
-
-const fn is_printable(byte: u8) -> bool {
-    matches!(byte, 0x21..=0x7E | 0xA1..=0xAC | 0xAE..=0xFF)
 }
 
 /// Collects the tensors in llama.cpp's naming and order.
@@ -431,16 +377,6 @@ mod tests {
     fn same_seed_gives_the_same_bytes_and_another_seed_does_not() {
         assert_eq!(TinyLlama::new().build(), TinyLlama::new().build());
         assert_ne!(TinyLlama::new().build(), TinyLlama::new().seed(2).build());
-    }
-
-    #[test]
-    fn byte_tokens_are_the_ones_of_gpt2() {
-        let expected = [(b'A', 'A'), (b' ', 'Ġ'), (b'\n', 'Ċ'), (0, 'Ā'), (0xAD, 'Ń'), (0xFF, 'ÿ')];
-        for (byte, token) in expected {
-            assert_eq!(byte_token(byte), token, "{byte}");
-        }
-        let distinct: std::collections::BTreeSet<char> = (0..=255).map(byte_token).collect();
-        assert_eq!(distinct.len(), 256);
     }
 
     #[test]

@@ -1,102 +1,146 @@
 //! Matrices in the encodings of ggml, multiplied where they lie.
 //!
 //! The rest of the engine knows no encoding: it multiplies a [`Matrix`], looks rows of one up,
-//! and turns small tensors into floats with [`dequantize`].
+//! and turns small tensors into floats with [`dequantize`]. A matrix is its bytes as they are in
+//! the file; nothing is kept a second time.
 
-mod block_matrix;
+mod encoding;
+mod format;
+mod inspect;
+mod numbers;
+mod processor;
+mod product;
 
-use std::sync::Arc;
-
-use candle_core::quantized::ggml_file::qtensor_from_ggml;
-use candle_core::quantized::{GgmlDType, QMatMul, QTensor};
-use candle_core::{Device, Module, Tensor};
+use candle_core::{CpuStorage, CustomOp1, Device, Layout, Result, Shape, Tensor, bail};
 use verifier::format::gguf::TensorType;
 
 use super::decoder::EngineError;
-use block_matrix::BlockMatrix;
+use format::Format;
+pub(crate) use inspect::Content;
+use processor::Processor;
+use product::{Product, Rows};
 
-/// The engine's type for a file's tensor type, where it can compute with it.
-const fn engine_type(tensor_type: TensorType) -> Option<GgmlDType> {
-    Some(match tensor_type {
-        TensorType::F32 => GgmlDType::F32,
-        TensorType::F16 => GgmlDType::F16,
-        TensorType::BF16 => GgmlDType::BF16,
-        TensorType::Q4_0 => GgmlDType::Q4_0,
-        TensorType::Q4_1 => GgmlDType::Q4_1,
-        TensorType::Q5_0 => GgmlDType::Q5_0,
-        TensorType::Q5_1 => GgmlDType::Q5_1,
-        TensorType::Q8_0 => GgmlDType::Q8_0,
-        TensorType::Q2_K => GgmlDType::Q2K,
-        TensorType::Q3_K => GgmlDType::Q3K,
-        TensorType::Q4_K => GgmlDType::Q4K,
-        TensorType::Q5_K => GgmlDType::Q5K,
-        TensorType::Q6_K => GgmlDType::Q6K,
-        _ => return None,
-    })
-}
-
-/// Whether the engine computes with tensors of this type.
+/// Whether the engine computes with tensors of this type: all that ggml itself turns into floats.
+/// The others appear in files for purposes of their own, such as token numbers.
 pub(crate) const fn is_computable(tensor_type: TensorType) -> bool {
-    engine_type(tensor_type).is_some()
+    !matches!(
+        tensor_type,
+        TensorType::I8
+            | TensorType::I16
+            | TensorType::I32
+            | TensorType::I64
+            | TensorType::F64
+            | TensorType::Q8_1
+            | TensorType::Q8_K
+    )
 }
 
 /// The values of `bytes`, which hold whole blocks of `tensor_type`.
-pub(crate) fn dequantize(tensor_type: TensorType, bytes: &[u8]) -> Result<Vec<f32>, EngineError> {
-    let elements = bytes.len() as u64 / tensor_type.type_size() * tensor_type.block_size();
-    let elements = usize::try_from(elements).map_err(|_| EngineError::WrongLength { bytes: bytes.len() })?;
-    Ok(decode(tensor_type, bytes, vec![elements])?.dequantize(&Device::Cpu)?.to_vec1()?)
+pub(crate) fn dequantize(tensor_type: TensorType, bytes: &[u8]) -> std::result::Result<Vec<f32>, EngineError> {
+    let format = Format::of(tensor_type);
+    let wrong = || EngineError::WrongLength { bytes: bytes.len() };
+    if !bytes.len().is_multiple_of(format.block_bytes) {
+        return Err(wrong());
+    }
+    let elements = (bytes.len() / format.block_bytes).checked_mul(format.block_elements).ok_or_else(wrong)?;
+    let mut values = vec![0.0; elements];
+    (format.decode)(bytes, &mut values);
+    Ok(values)
+}
+
+/// What the whole blocks of `bytes` hold.
+pub(crate) fn inspect(tensor_type: TensorType, bytes: &[u8]) -> Content {
+    (Format::of(tensor_type).inspect)(bytes)
 }
 
 /// A matrix of `outputs` rows of `inputs` elements, in the encoding of its file.
 pub(crate) struct Matrix {
-    stored: Arc<QTensor>,
-    kind: Kind,
-}
-
-enum Kind {
-    Blocks(BlockMatrix),
-    Candle(QMatMul),
+    format: Format,
+    bytes: Vec<u8>,
+    outputs: usize,
+    inputs: usize,
+    row_bytes: usize,
 }
 
 impl Matrix {
     /// `bytes` holds the rows one after the other.
     pub(crate) fn new(
         tensor_type: TensorType,
-        bytes: &[u8],
+        bytes: Vec<u8>,
         outputs: usize,
         inputs: usize,
-    ) -> Result<Self, EngineError> {
-        let stored = Arc::new(decode(tensor_type, bytes, vec![outputs, inputs])?);
-        let kind = match BlockMatrix::new(&stored) {
-            Some(blocks) => Kind::Blocks(blocks),
-            None => Kind::Candle(QMatMul::from_arc(Arc::clone(&stored))?),
+    ) -> std::result::Result<Self, EngineError> {
+        if !is_computable(tensor_type) {
+            return Err(EngineError::UnsupportedType(tensor_type.name()));
+        }
+        let format = Format::of(tensor_type);
+        let row_bytes = (inputs / format.block_elements).checked_mul(format.block_bytes);
+        let expected = row_bytes.and_then(|row_bytes| row_bytes.checked_mul(outputs));
+        let (Some(row_bytes), true, true) =
+            (row_bytes, expected == Some(bytes.len()), inputs.is_multiple_of(format.block_elements))
+        else {
+            return Err(EngineError::WrongLength { bytes: bytes.len() });
         };
-        Ok(Self { stored, kind })
+        Ok(Self { format, bytes, outputs, inputs, row_bytes })
     }
 
     /// `[rows, inputs]` to `[rows, outputs]`.
-    pub(crate) fn forward(&self, input: &Tensor) -> candle_core::Result<Tensor> {
-        match &self.kind {
-            Kind::Blocks(matrix) => input.apply_op1_no_bwd(matrix),
-            Kind::Candle(matrix) => matrix.forward(input),
-        }
+    pub(crate) fn forward(&self, input: &Tensor) -> Result<Tensor> {
+        input.apply_op1_no_bwd(&Multiplication { matrix: self })
     }
 
     /// The rows of these numbers as floats, `[ids, inputs]`.
-    pub(crate) fn rows(&self, ids: &[u32]) -> candle_core::Result<Tensor> {
-        self.stored.embedding(&Tensor::new(ids, &Device::Cpu)?)
+    pub(crate) fn rows(&self, ids: &[u32]) -> Result<Tensor> {
+        let mut values = vec![0.0; size_of(ids.len(), self.inputs)?];
+        for (position, id) in ids.iter().enumerate() {
+            if *id as usize >= self.outputs {
+                bail!("row {id} of a matrix of {} rows", self.outputs);
+            }
+            let bytes = &self.bytes[*id as usize * self.row_bytes..][..self.row_bytes];
+            (self.format.decode)(bytes, &mut values[position * self.inputs..][..self.inputs]);
+        }
+        Tensor::from_vec(values, (ids.len(), self.inputs), &Device::Cpu)
+    }
+
+    fn multiply(&self, input: &[f32], rows: usize) -> Result<Vec<f32>> {
+        let mut products = vec![0.0; size_of(rows, self.outputs)?];
+        if !products.is_empty() && self.inputs > 0 {
+            let input = Rows { values: input, length: self.inputs };
+            let (matrix, row_bytes, outputs) = (self.bytes.as_slice(), self.row_bytes, self.outputs);
+            let product = Product { matrix, row_bytes, outputs, input, products: &mut products };
+            product.compute(self.format.multiply, Processor::detect());
+        }
+        Ok(products)
     }
 }
 
-/// Interprets `bytes` as a tensor of `dimensions`, slowest-varying first.
-fn decode(tensor_type: TensorType, bytes: &[u8], dimensions: Vec<usize>) -> Result<QTensor, EngineError> {
-    let unsupported = || EngineError::UnsupportedType(tensor_type.name());
-    let kind = engine_type(tensor_type).ok_or_else(unsupported)?;
-    let elements = dimensions.iter().try_fold(1_usize, |product, size| product.checked_mul(*size));
-    let expected = elements.and_then(|elements| (elements / kind.block_size()).checked_mul(kind.type_size()));
-    // candle reads as many bytes as the dimensions say, without looking at the slice's length.
-    if expected != Some(bytes.len()) {
-        return Err(EngineError::WrongLength { bytes: bytes.len() });
+fn size_of(rows: usize, columns: usize) -> Result<usize> {
+    match rows.checked_mul(columns) {
+        Some(size) => Ok(size),
+        None => bail!("{rows} rows of {columns} numbers are more than this machine can address"),
     }
-    Ok(qtensor_from_ggml(kind, bytes, dimensions, &Device::Cpu)?)
 }
+
+/// The form in which candle takes operations of others.
+struct Multiplication<'a> {
+    matrix: &'a Matrix,
+}
+
+impl CustomOp1 for Multiplication<'_> {
+    fn name(&self) -> &'static str {
+        "matrix"
+    }
+
+    fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
+        let (rows, inputs) = layout.shape().dims2()?;
+        let Some((start, end)) = layout.contiguous_offsets() else { bail!("the input is not contiguous") };
+        if inputs != self.matrix.inputs {
+            bail!("a matrix of {} inputs is given {inputs}", self.matrix.inputs);
+        }
+        let products = self.matrix.multiply(&storage.as_slice::<f32>()?[start..end], rows)?;
+        Ok((CpuStorage::F32(products), Shape::from((rows, self.matrix.outputs))))
+    }
+}
+
+#[cfg(test)]
+mod tests;
