@@ -233,6 +233,56 @@ describe('a model', () => {
   });
 });
 
+describe('the probe of a model', () => {
+  test('says whether it runs, what was checked, what it wrote and what the numbers mean', async () => {
+    const page = await open('/models/acme/tiny');
+    await page.getByRole('link', { name: 'Probe', exact: true }).first().click();
+    assert.match(page.url(), /\/models\/acme\/tiny\/probe/);
+    const text = await page.locator('main').innerText();
+    for (const expected of [/Whether it runs/, /The model runs/, /Is every weight a finite number\?/, /not a statement of the registry/,
+      /tokens per second/, /of a limit of/, /Perplexity\s+\d+\.\d+/, /lower is better/, /Sandbox/, /landlock/, /candle/]) {
+      assert.match(text, expected);
+    }
+    const levels = await page.locator('#levels tbody th').allInnerTexts();
+    assert.deepEqual(levels, ['L0', 'L1', 'L2', 'L3', 'L4']);
+    assert.equal(await page.locator('#history tbody tr').count(), 1);
+    assert.equal(await page.getByRole('button', { name: 'Probe again' }).count(), 0);
+    await page.screenshot({ path: `${screenshots}probe.png`, fullPage: true });
+  });
+
+  test('that stopped early shows which levels were not reached, and why', async () => {
+    const page = await open('/models/acme/broken/probe');
+    const text = await page.locator('main').innerText();
+    assert.match(text, /not reached/);
+    assert.match(await page.locator('#findings').innerText(), /[A-Z]+_[A-Z]+/);
+    await page.screenshot({ path: `${screenshots}probe-broken.png`, fullPage: true });
+  });
+
+  test('can be asked for again by a writer: the old report counts meanwhile, and both are kept', async () => {
+    const page = await open('/models/acme/tiny/probe');
+    await signIn(page, server.token);
+    await page.goto(`${server.url}/models/acme/tiny/probe`);
+    await page.getByRole('button', { name: 'Probe again' }).click();
+    assert.match(page.url(), /\/models\/acme\/tiny\/probe\?revision=main/);
+    assert.match(await page.locator('#verdict').innerText(), /The model runs/);
+    // The page renews itself until the second report is there.
+    await page.locator('#history tbody tr').nth(1).waitFor();
+    const counts = await page.locator('#history tbody tr').allInnerTexts();
+    assert.match(counts[0], /now/);
+    assert.doesNotMatch(counts[1], /now/);
+    await page.screenshot({ path: `${screenshots}probe-history.png`, fullPage: true });
+    const answer = await page.request.get(`${server.url}/v1/models/acme/tiny/revisions/main/probes`);
+    assert.deepEqual((await answer.json()).items.map((record) => record.selected), [true, false]);
+  });
+
+  test('is not asked for by a form of another site', async () => {
+    const page = await open('/sign-in');
+    await signIn(page, server.token);
+    const answer = await page.request.post(`${server.url}/models/acme/tiny/probe`, { form: { csrf: 'guessed', revision: 'main' } });
+    assert.equal(answer.status(), 403);
+  });
+});
+
 describe('signing in', () => {
   test('shows private models to their owner alone and ends on request', async () => {
     const page = await open('/models/acme/secret');
@@ -260,7 +310,7 @@ describe('signing in', () => {
 });
 
 describe('every page', () => {
-  const paths = ['/models', '/models/acme/tiny', '/models/acme/tiny/files', '/models/acme/signed/files', '/models/acme/signed', '/models/acme/broken', '/sign-in', '/models/acme/none',
+  const paths = ['/models', '/models/acme/tiny', '/models/acme/tiny/files', '/models/acme/tiny/probe', '/models/acme/broken/probe', '/models/acme/signed/files', '/models/acme/signed', '/models/acme/broken', '/sign-in', '/models/acme/none',
     '/licenses', '/licenses/LicenseRef-llama3.1', '/reports'];
 
   for (const colorScheme of ['light', 'dark']) {

@@ -5,7 +5,7 @@
 
 use std::io::Write;
 use std::net::TcpStream;
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use serde_json::{Value, json};
@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 use weighhouse_tests::environment;
 use weighhouse_tests::gguf::TinyLlama;
 use weighhouse_tests::random::Random;
-use weighhouse_tests::server::{Answer, Folder, Server, eventually};
+use weighhouse_tests::server::{Answer, Folder, Server, command, eventually, exits};
 
 const MEBIBYTE: usize = 1 << 20;
 
@@ -390,4 +390,52 @@ fn two_servers_on_one_database_and_store_are_one_registry() {
     eventually("every job is counted", || (count("done") >= done).then_some(()));
     assert!([count("done") - done, count("lost"), count("failed")].iter().all(|extra| *extra == 0.0));
     assert_eq!(post(&second, "/v1/audit/verify", &json!({}))["intact"], true);
+}
+
+/// The probe's stage of a revision, as the API tells it.
+fn probe_stage(server: &Server, model: &str) -> Value {
+    let detail = get(server, &format!("/v1/models/{model}/revisions/main"));
+    let stages = detail["stages"].as_array().unwrap();
+    stages.iter().find(|stage| stage["stage"] == "probe").unwrap().clone()
+}
+
+/// A process that ends with the test, however that ends.
+struct Killed(Child);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        let _ = self.0.kill().and_then(|()| self.0.wait());
+    }
+}
+
+#[test]
+fn probes_scale_out_to_workers_that_run_nothing_else() {
+    let server = Server::start(&["worker.jobs=no-probe", "worker.poll_milliseconds=20"]).unwrap();
+    push(&server, "acme/tiny", &tiny_model(1));
+    eventually("the license is judged", || {
+        let detail = get(&server, "/v1/models/acme/tiny/revisions/main");
+        detail["stages"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .all(|stage| stage["state"] == "done" || stage["stage"] == "probe")
+            .then_some(())
+    });
+    assert_eq!(probe_stage(&server, "acme/tiny")["state"], "pending");
+    let data = format!("data_dir={}", server.data().join("data").display());
+    let words = ["worker", "--probe", "--set", &data, "--set", "worker.poll_milliseconds=20"];
+    let _worker = Killed(command(words).stderr(Stdio::null()).spawn().unwrap());
+    wait_until_judged(&server, "acme/tiny");
+    let first = probe_stage(&server, "acme/tiny");
+    assert_eq!(first["state"], "done");
+
+    // One more on demand: the first report counts until the second is there.
+    let said = exits(0, &server.run(["model", "probe", "acme/tiny", "--json"]).unwrap());
+    assert_eq!(serde_json::from_str::<Value>(&said).unwrap()["state"], "queued");
+    assert_eq!(probe_stage(&server, "acme/tiny")["status"], first["status"]);
+    eventually("both reports are there", || {
+        let history = get(&server, "/v1/models/acme/tiny/revisions/main/probes");
+        (history["items"].as_array().unwrap().len() == 2).then_some(())
+    });
+    assert_eq!(probe_stage(&server, "acme/tiny").get("renewal"), None);
 }

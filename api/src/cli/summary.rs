@@ -17,6 +17,8 @@ use crate::v1::wire::{GateAnswer, RevisionDetail, StageStatus};
 const MOST_ROWS: usize = 8;
 /// Longest prompt or generated text, in characters.
 const MOST_TEXT: usize = 400;
+/// Characters of a digest that tell two apart at a glance.
+const MARK: usize = 17;
 
 /// The word under which a value is known in documents.
 pub(super) fn word(value: &impl Serialize) -> String {
@@ -195,9 +197,9 @@ fn signature_line(signature: &SignatureFacts) -> String {
 /// What happened when the model was loaded and run.
 pub(super) fn probe(sheet: &mut Sheet, report: &ProbeReport) {
     sheet.row("probe", &format!("{}: {}", word(&report.verdict), report.reason));
-    if !report.levels.is_empty() {
-        let level = |level: &verifier::evidence::ProbeLevel| format!("{} {}", level.level, word(&level.status));
-        sheet.row("levels", &report.levels.iter().map(level).collect::<Vec<_>>().join(", "));
+    for level in &report.levels {
+        let detail = level.detail.as_ref().map(|detail| format!(": {detail}")).unwrap_or_default();
+        sheet.row(&level.level, &format!("{} in {}{detail}", word(&level.status), duration(level.milliseconds)));
     }
     let threads = plural(usize::try_from(report.threads).unwrap_or(usize::MAX), "thread");
     sheet.row("engine", &format!("{} {} on {}, {threads}", report.engine, report.engine_version, report.device));
@@ -244,7 +246,9 @@ fn sandbox(report: &SandboxReport) -> String {
 }
 
 fn calibration(found: &Calibration) -> String {
-    format!("{:.1} over {} tokens of English", found.perplexity, grouped(found.tokens))
+    let mark = found.fingerprint.as_ref().map(|mark| format!("; fingerprint {}", shortened(&mark.digest, MARK)));
+    let mark = mark.unwrap_or_default();
+    format!("{:.1} over {} tokens of English{mark}", found.perplexity, grouped(found.tokens))
 }
 
 fn generated(sheet: &mut Sheet, generation: &Generation) {

@@ -255,7 +255,7 @@ fn measurements(report: &ProbeReport) -> Markup {
             @if let Some(architecture) = &report.architecture { dt { "Architecture" } dd { (architecture) } }
             @if let Some(conformance) = report.conformance { dt { "Conformance" } dd { (conformance.as_str()) ": " (conforms(conformance)) } }
         }
-        p.quiet { "Speeds are those of the machine that probed, while it may have had other work." }
+        @if report.generation.is_some() { p.quiet { "Speeds are those of the machine that probed, while it may have had other work." } }
     }
 }
 
@@ -286,17 +286,17 @@ fn calibrated(calibration: &Calibration) -> Markup {
         dl.facts {
             dt { "Perplexity" } dd { (format!("{:.3}", calibration.perplexity)) br; span.quiet { "Among how many tokens it was undecided on average; lower is better. Compare it between versions of one model, not between models." } }
             dt { "Mean entropy" } dd { (format!("{:.3}", calibration.mean_entropy)) " nats" br; span.quiet { "How undecided it was by its own account. Near zero it repeats itself, very high values are noise." } }
+            @if !calibration.top_logits.is_empty() {
+                dt { "Likeliest next tokens" }
+                dd {
+                    @for (place, (token, logit)) in calibration.top_logits.iter().enumerate() {
+                        @if place > 0 { ", " } (token) span.quiet { (format!(" ({logit:.2})")) }
+                    }
+                    br; span.quiet { "Token ids after the last one of the text, each with its logit." }
+                }
+            }
             @if let Some(fingerprint) = &calibration.fingerprint {
                 dt { "Fingerprint" } dd { code.digest { (fingerprint.digest) } br; span.quiet { "The same on the same engine, machine and number of threads; elsewhere roundings may differ." } }
-            }
-        }
-        @if !calibration.top_logits.is_empty() {
-            div.scroll {
-                table {
-                    caption { "The likeliest tokens after the text" }
-                    thead { tr { th scope="col" { "Token id" } th.number scope="col" { "Logit" } } }
-                    tbody { @for (token, logit) in &calibration.top_logits { tr { th scope="row" { (token) } td.number { (format!("{logit:.3}")) } } } }
-                }
             }
         }
     }

@@ -69,7 +69,10 @@ fn place<'a>(
     let Some(Place::Tensor { name, number: 0 }) = family.place(&format!("{target}.weight")) else {
         return Err(refused("changes something that the base does not have".to_owned()));
     };
-    let [rows, _] = info.shape[..] else { return Err(refused("is not a matrix".to_owned())) };
+    let rows = match info.shape[..] {
+        [rows, columns] if rows > 0 && columns > 0 => rows,
+        _ => return Err(refused("is not a matrix".to_owned())),
+    };
     let row_bytes = info.byte_length / rows.max(1);
     let runs = match side {
         "lora_b" => family.order(&name, sizes).runs(rows).map_err(refused)?,

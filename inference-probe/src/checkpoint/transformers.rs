@@ -145,8 +145,9 @@ impl<'a> Builder<'a, '_> {
         }
         let stacked = self.family.is_stacked(&name);
         let mut shape = first.info.shape.clone();
-        if shape.len() > 2 || shape.is_empty() {
-            return Err(refused(format!("has {} dimensions", shape.len())));
+        // Without bytes a shape could claim any number of rows.
+        if shape.len() > 2 || shape.is_empty() || first.info.byte_length == 0 {
+            return Err(refused(format!("has {} dimensions and {} bytes", shape.len(), first.info.byte_length)));
         }
         if stacked {
             shape.insert(0, parts.len() as u64);
@@ -207,5 +208,80 @@ pub(super) fn tensor_type(dtype: Dtype) -> Result<TensorType, &'static str> {
         Dtype::F16 => Ok(TensorType::F16),
         Dtype::BF16 => Ok(TensorType::BF16),
         other => Err(other.name()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use weighhouse_tests::gguf::architectures::{File, checkpoints, encoder_checkpoints};
+
+    use super::*;
+    use crate::engine::architecture::Architecture;
+    use crate::engine::hyperparameters::Hyperparameters;
+    use crate::engine::test_models::file;
+
+    fn hostile_values() -> Vec<Json> {
+        vec![
+            json!(0),
+            json!(1),
+            json!(u64::MAX),
+            json!(-1),
+            json!(1e308),
+            json!("text"),
+            json!([]),
+            json!({}),
+            json!(true),
+        ]
+    }
+
+    fn changed(files: &[File], change: impl Fn(&mut Map<String, Json>)) -> Vec<File> {
+        let mut files = files.to_vec();
+        for (_, bytes) in files.iter_mut().filter(|(name, _)| name == CONFIG) {
+            let mut document: Map<String, Json> = serde_json::from_slice(bytes).unwrap();
+            change(&mut document);
+            *bytes = serde_json::to_vec(&document).unwrap();
+        }
+        files
+    }
+
+    /// Whatever comes of it, it comes soon and without a panic.
+    fn open_all(files: &[File]) {
+        let files: Vec<_> = files.iter().map(|(name, bytes)| file(name, bytes)).collect();
+        let Ok(checkpoint) = Checkpoint::open(&files) else { return };
+        if let Some(architecture) = checkpoint.header.architecture().and_then(Architecture::find) {
+            let sizes = Hyperparameters::read(architecture, &checkpoint.header);
+            sizes.map(|sizes| architecture.tensors(&sizes, &|name| checkpoint.has(name)).len()).ok();
+        }
+    }
+
+    #[test]
+    fn no_number_of_a_configuration_asks_for_endless_work() {
+        let wanted = ["llama3", "phi3-long-factors", "qwen3-moe", "bert"];
+        let folders = [checkpoints(), encoder_checkpoints()].concat();
+        for folder in folders.iter().filter(|folder| wanted.contains(&folder.name)) {
+            let files = folder.files();
+            let (_, config) = files.iter().find(|(name, _)| name == "config.json").unwrap();
+            let keys: Vec<String> =
+                serde_json::from_slice::<Map<String, Json>>(config).unwrap().keys().cloned().collect();
+            for (key, value) in keys.iter().flat_map(|key| hostile_values().into_iter().map(move |value| (key, value)))
+            {
+                open_all(&changed(&files, |document| {
+                    document.insert(key.clone(), value.clone());
+                }));
+            }
+        }
+    }
+
+    #[test]
+    fn a_tensor_without_bytes_is_refused_whatever_its_shape() {
+        let header =
+            format!(r#"{{"model.norm.weight":{{"dtype":"F32","shape":[{},0],"data_offsets":[0,0]}}}}"#, u64::MAX >> 8);
+        let weights = [&(header.len() as u64).to_le_bytes()[..], header.as_bytes()].concat();
+        let mut files = checkpoints()[0].files();
+        files.retain(|(name, _)| name == CONFIG);
+        files.push(("model.safetensors".to_owned(), weights));
+        let files: Vec<_> = files.iter().map(|(name, bytes)| file(name, bytes)).collect();
+        assert!(Checkpoint::open(&files).is_err());
     }
 }

@@ -127,3 +127,30 @@ fn scan_pieces(
     }
     Ok(contents)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use weighhouse_tests::gguf::{TensorType, TinyLlama};
+
+    use super::*;
+    use crate::engine::test_models::file;
+
+    #[test]
+    fn progress_grows_to_the_bytes_of_all_tensors() {
+        let bytes = TinyLlama::new().tensor_type(TensorType::Q8_0).build();
+        let files = [file("model.gguf", &bytes)];
+        let checkpoint = Checkpoint::open(&files).unwrap();
+        let header = &checkpoint.header;
+        let seen = Mutex::new(Vec::new());
+        let passed = check(&checkpoint, 2, &|done, total| seen.lock().unwrap().push((done, total)));
+        assert!(passed.is_ok());
+        let mut seen = seen.into_inner().unwrap();
+        let total = header.tensors.iter().map(|tensor| tensor.byte_length).sum::<u64>();
+        assert!(seen.iter().all(|(_, of)| *of == total));
+        seen.sort_unstable();
+        assert!(seen.windows(2).all(|pair| pair[0].0 < pair[1].0));
+        assert_eq!(seen.last(), Some(&(total, total)));
+    }
+}

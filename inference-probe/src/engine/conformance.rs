@@ -141,6 +141,7 @@ mod tests {
 
     use super::*;
     use crate::engine::architecture::ARCHITECTURES;
+    use crate::engine::encoder::FAMILIES;
     use crate::engine::test_models::{Loaded, file};
 
     /// llama.cpp looks the hyperbolic tangent's GELU up in a table of half-precision numbers; its
@@ -239,6 +240,16 @@ mod tests {
         let (conformance, unknown) = assess(architecture, &sizes, &checkpoint);
         assert_eq!(conformance, Conformance::Unverified);
         assert!(unknown[0].contains("`another`"), "{unknown:?}");
+    }
+
+    #[test]
+    fn the_readme_lists_every_family_and_no_other() {
+        let readme = fs_err::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../README.md")).unwrap();
+        let rows = readme.lines().filter(|line| line.ends_with("| verified |"));
+        let listed: BTreeSet<&str> = rows.filter_map(|row| row.split('`').nth(1)).collect();
+        let decoders = ARCHITECTURES.iter().map(|architecture| architecture.name);
+        let computed: BTreeSet<&str> = decoders.chain(FAMILIES.iter().map(|family| family.name)).collect();
+        assert_eq!(listed, computed);
     }
 
     #[test]

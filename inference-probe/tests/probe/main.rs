@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod folders;
 mod models;
 mod sandbox;
 mod smollm2;

@@ -40,6 +40,21 @@ pub(crate) fn probe(files: Vec<ProbeFile>, limits: Limits) -> ProbeReport {
     })
 }
 
+/// Probes an adapter on its base.
+pub(crate) fn probe_adapter(files: Vec<ProbeFile>, base: Vec<ProbeFile>) -> ProbeReport {
+    let executable = env!("CARGO_BIN_EXE_probe-worker").into();
+    let request = ProbeRequest {
+        executable,
+        arguments: Vec::new(),
+        files,
+        base,
+        limits: LIMITS,
+        cancelled: None,
+        progress: None,
+    };
+    run(&request)
+}
+
 pub(crate) fn codes(report: &ProbeReport) -> Vec<&str> {
     report.findings.iter().map(|finding| finding.code.as_str()).collect()
 }

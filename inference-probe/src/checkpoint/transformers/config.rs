@@ -10,6 +10,9 @@ use crate::engine::{ACTIVATION_KEY, EXACT_GELU};
 
 /// The base of rotation of nearly all models that do not give one.
 const USUAL_BASE: f64 = 10_000.0;
+/// No real model has more of anything; a larger number would only ask for endless work.
+const MAX_SIZE: u64 = 1 << 32;
+const MAX_HEAD_LENGTH: u64 = 1 << 16;
 
 /// The document.
 pub(super) struct Config(Map<String, Json>);
@@ -92,13 +95,15 @@ impl Config {
     }
 
     fn required(&self, keys: &[&str]) -> Result<u64, CheckpointError> {
-        self.size(keys).filter(|size| *size > 0).ok_or_else(|| Self::missing(keys.first().unwrap_or(&"")))
+        self.size(keys)
+            .filter(|size| (1..=MAX_SIZE).contains(size))
+            .ok_or_else(|| Self::missing(keys.first().unwrap_or(&"")))
     }
 
     pub(super) fn sizes(&self, family: &Family) -> Result<Sizes, CheckpointError> {
         let width = self.required(&["hidden_size", "n_embd"])?;
         let heads = self.required(&["num_attention_heads", "n_head"])?;
-        let head_length = self.size(&["head_dim"]).unwrap_or(width / heads);
+        let head_length = self.size(&["head_dim"]).unwrap_or(width / heads).min(MAX_HEAD_LENGTH);
         let rotating =
             self.number(&["partial_rotary_factor", "rotary_pct"]).or_else(|| self.rope_number("partial_rotary_factor"));
         #[expect(

@@ -37,10 +37,9 @@ impl Order {
 
 /// Rows of one head, which have to be a multiple of `parts`.
 fn head_length(rows: u64, heads: u64, parts: u64) -> Result<u64, String> {
-    if heads > 0 && rows.is_multiple_of(heads * parts) {
-        Ok(rows / heads)
-    } else {
-        Err(format!("has {rows} rows, which are not those of {heads} heads"))
+    match heads.checked_mul(parts) {
+        Some(least @ 1..) if rows.is_multiple_of(least) => Ok(rows / heads),
+        _ => Err(format!("has {rows} rows, which are not those of {heads} heads")),
     }
 }
 
@@ -65,5 +64,6 @@ mod tests {
     fn rows_that_are_no_heads_are_refused() {
         assert!(Order::PairedHalves { heads: 3 }.runs(8).is_err());
         assert!(Order::Ungrouped { heads: 0 }.runs(12).is_err());
+        assert!(Order::PairedHalves { heads: u64::MAX }.runs(12).is_err());
     }
 }

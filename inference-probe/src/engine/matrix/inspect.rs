@@ -1,7 +1,7 @@
 //! What a run of weights holds, seen without keeping any of them.
 
 use super::encoding::{Encoding, HALF_RUN, Scales, weights};
-use super::numbers::Element;
+use super::numbers::{Element, half};
 
 /// What was seen of a tensor, or a part of it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -30,7 +30,7 @@ pub(super) fn blocks<E: Encoding>(bytes: &[u8]) -> Content {
     let mut content = Content::default();
     for block in bytes.chunks_exact(E::BYTES) {
         for run in 0..E::RUNS {
-            if !content.any_nonzero || !is_moderate(E::scales(block, run)) {
+            if !content.any_nonzero || !is_moderate(E::scales(block, run, half)) {
                 content.look(&weights::<E>(block, run));
             }
         }

@@ -9,22 +9,24 @@ pub(super) trait Element {
     fn value(bytes: &[u8]) -> f32;
 }
 
-/// The half-precision number at `offset`. The exponents of the two formats differ by 112, so moving
-/// the bits and multiplying by 2^112 also gives the subnormal ones.
-#[inline(always)]
-pub(super) fn half_at(bytes: &[u8], offset: usize) -> f32 {
-    half(u16::from_le_bytes([bytes[offset], bytes[offset + 1]]))
-}
-
+/// The half-precision number of these bits, whose exponent differs by 112 from that of the same
+/// 32-bit float. No step computes with subnormal floats, which are slow.
 #[inline(always)]
 pub(super) fn half(bits: u16) -> f32 {
-    const TWO_TO_112: f32 = f32::from_bits((127 + 112) << 23);
-    const INFINITE: u32 = 0x7C00;
+    const EXPONENT: u32 = 0x7C00;
+    const TWO_TO_MINUS_24: f32 = f32::from_bits((127 - 24) << 23);
     let bits = u32::from(bits);
-    let moved = (bits & 0x7FFF) << 13;
-    let finite = (f32::from_bits(moved) * TWO_TO_112).to_bits();
-    let magnitude = if bits & INFINITE == INFINITE { moved | INFINITE << 13 | f32::INFINITY.to_bits() } else { finite };
-    f32::from_bits(magnitude | (bits & 0x8000) << 16)
+    let magnitude = bits & 0x7FFF;
+    let normal = (magnitude << 13) + (112 << 23);
+    let [low, high, ..] = magnitude.to_le_bytes();
+    let subnormal = (f32::from(u16::from_le_bytes([low, high])) * TWO_TO_MINUS_24).to_bits();
+    let special = magnitude << 13 | f32::INFINITY.to_bits();
+    let number = match bits & EXPONENT {
+        0 => subnormal,
+        EXPONENT => special,
+        _ => normal,
+    };
+    f32::from_bits(number | (bits & 0x8000) << 16)
 }
 
 /// Half of two to the power `exponent - 127`: the scale of an MXFP4 block, whose codes are doubled numbers.

@@ -1,37 +1,62 @@
 //! The IQ formats: groups of 8 or 4 weights are entries of a codebook, with signs beside them.
 
-use super::super::numbers::{half, half_at};
 use super::scaled::{UNEVEN, looked_up};
-use super::{Encoding, HALF_RUN, RUN, Scales, double_word_at, nibbles, word_at};
+use super::{Encoding, HALF_RUN, Half, RUN, Scales, double_word_at, nibbles, spread_bits, word_at};
 
 /// The entries of all codebooks as little-endian words, the first value in the lowest bits. They are
 /// constants of the formats; `tests/llama-cpp/src/bin/blocks.rs` found them by letting ggml decode blocks
 /// that name each entry in turn, and writes this file with `blocks codebooks`.
-static ENTRIES: &[u8; 2 * 4_608] = include_bytes!("codebooks.bin");
-
-/// Where each codebook starts, in entries. Each has a power of two of them.
-const IQ2_XXS: (usize, usize) = (0, 256);
-const IQ2_XS: (usize, usize) = (256, 512);
-const IQ2_S: (usize, usize) = (768, 1_024);
-const IQ3_XXS: (usize, usize) = (1_792, 256);
-const IQ3_S: (usize, usize) = (2_048, 512);
-const IQ1: (usize, usize) = (2_560, 2_048);
+const ENTRIES_IN_BITS: &[u8; 2 * 4_608] = include_bytes!("codebooks.bin");
 
 /// What the codes of signed groups add to a weight.
 const MIDDLE: u8 = 64;
-const MAGNITUDES_OF_2_BITS: [u8; 4] = [8, 25, 43, 43];
-const MAGNITUDES_OF_IQ3_XXS: [u8; 8] = [4, 12, 20, 28, 36, 44, 52, 62];
-const MAGNITUDES_OF_IQ3_S: [u8; 8] = [1, 3, 5, 7, 9, 11, 13, 15];
 
-#[inline(always)]
-fn entry((start, count): (usize, usize), number: usize) -> u16 {
-    word_at(ENTRIES, 2 * (start + number % count))
+/// The codebooks with a byte for each value.
+static MAGNITUDES_OF_IQ2: [[u8; 8]; 1_792] = unpacked(0, 2, [8, 25, 43, 0, 0, 0, 0, 0]);
+static MAGNITUDES_OF_IQ3_XXS: [[u8; 4]; 256] = unpacked(1_792, 3, [4, 12, 20, 28, 36, 44, 52, 62]);
+static MAGNITUDES_OF_IQ3_S: [[u8; 4]; 512] = unpacked(2_048, 3, [1, 3, 5, 7, 9, 11, 13, 15]);
+/// Eight times -1, 0 and 1, with 8 added.
+static EIGHTHS_OF_IQ1: [[u8; 8]; 2_048] = unpacked(2_560, 2, [0, 8, 16, 0, 0, 0, 0, 0]);
+
+const fn unpacked<const VALUES: usize, const ENTRIES: usize>(
+    first: usize,
+    bits: usize,
+    digits: [u8; 8],
+) -> [[u8; VALUES]; ENTRIES] {
+    let mut entries = [[0; VALUES]; ENTRIES];
+    let mut number = 0;
+    while number < ENTRIES {
+        let offset = 2 * (first + number);
+        let entry = u16::from_le_bytes([ENTRIES_IN_BITS[offset], ENTRIES_IN_BITS[offset + 1]]);
+        let mut place = 0;
+        while place < VALUES {
+            entries[number][place] = digits[(entry >> (bits * place)) as usize & ((1 << bits) - 1)];
+            place += 1;
+        }
+        number += 1;
+    }
+    entries
 }
 
-/// The weight of `magnitude`, which bit `place` of `signs` negates.
+/// Where the three codebooks of IQ2 start; each has a power of two of entries.
+const IQ2_XXS: (usize, usize) = (0, 256);
+const IQ2_XS: (usize, usize) = (256, 512);
+const IQ2_S: (usize, usize) = (768, 1_024);
+
 #[inline(always)]
-fn signed(magnitude: u8, signs: u8, place: usize) -> u8 {
-    if signs >> place & 1 == 0 { MIDDLE + magnitude } else { MIDDLE - magnitude }
+fn magnitudes_of_iq2((start, count): (usize, usize), number: usize) -> [u8; 8] {
+    MAGNITUDES_OF_IQ2[start + number % count]
+}
+
+/// Magnitudes as weights, negative where a bit of `signs` is set.
+#[inline(always)]
+fn signed(magnitudes: [u8; RUN], signs: [u8; 4]) -> [u8; RUN] {
+    let mut codes = magnitudes;
+    for (code, negative) in codes.iter_mut().zip(spread_bits(&signs)) {
+        // In two's complement, flipping all bits and subtracting -1 negates.
+        *code = (*code ^ negative).wrapping_sub(negative).wrapping_add(MIDDLE);
+    }
+    codes
 }
 
 /// Seven signs and an eighth that makes the number of negative ones even.
@@ -41,30 +66,24 @@ fn with_parity(signs: u32) -> u8 {
     signs | u8::from(signs.count_ones() % 2 == 1) << 7
 }
 
-/// A run of four groups of 8; `group` gives the entry and the signs of one.
+/// A run of four groups of 8; `group` gives the magnitudes and the signs of one.
 #[inline(always)]
-fn groups_of_8(group: impl Fn(usize) -> (u16, u8)) -> [u8; RUN] {
-    let mut codes = [0; RUN];
-    for (number, codes) in codes.chunks_exact_mut(8).enumerate() {
-        let (entry, signs) = group(number);
-        for (place, code) in codes.iter_mut().enumerate() {
-            *code = signed(MAGNITUDES_OF_2_BITS[usize::from(entry >> (2 * place) & 3)], signs, place);
-        }
+fn groups_of_8(group: impl Fn(usize) -> ([u8; 8], u8)) -> [u8; RUN] {
+    let (mut magnitudes, mut signs) = ([0; RUN], [0; 4]);
+    for (number, place) in magnitudes.as_chunks_mut().0.iter_mut().enumerate() {
+        (*place, signs[number]) = group(number);
     }
-    codes
+    signed(magnitudes, signs)
 }
 
-/// A run of eight groups of 4; `group` gives the entry of one, and `signs` those of two groups.
+/// A run of eight groups of 4; `group` gives the magnitudes of one.
 #[inline(always)]
-fn groups_of_4(magnitudes: &[u8; 8], group: impl Fn(usize) -> u16, signs: impl Fn(usize) -> u8) -> [u8; RUN] {
-    let mut codes = [0; RUN];
-    for (number, codes) in codes.chunks_exact_mut(4).enumerate() {
-        let (entry, signs) = (group(number), signs(number / 2) >> (number % 2 * 4));
-        for (place, code) in codes.iter_mut().enumerate() {
-            *code = signed(magnitudes[usize::from(entry >> (3 * place) & 7)], signs, place);
-        }
+fn groups_of_4(group: impl Fn(usize) -> [u8; 4], signs: [u8; 4]) -> [u8; RUN] {
+    let mut magnitudes = [0; RUN];
+    for (number, place) in magnitudes.as_chunks_mut().0.iter_mut().enumerate() {
+        *place = group(number);
     }
-    codes
+    signed(magnitudes, signs)
 }
 
 /// Scale, then for each run four numbers of entries of one byte, and 32 bits: four times seven signs and a 4-bit scale.
@@ -79,12 +98,12 @@ impl Encoding for Iq2Xxs {
     fn codes(block: &[u8], run: usize) -> [u8; RUN] {
         let packed = &block[2 + 8 * run..][..8];
         let signs = double_word_at(packed, 4);
-        groups_of_8(|group| (entry(IQ2_XXS, usize::from(packed[group])), with_parity(signs >> (7 * group))))
+        groups_of_8(|group| (magnitudes_of_iq2(IQ2_XXS, usize::from(packed[group])), with_parity(signs >> (7 * group))))
     }
 
     #[inline(always)]
-    fn scales(block: &[u8], run: usize) -> Scales {
-        Scales::of(half_at(block, 0) * (0.5 + f32::from(block[9 + 8 * run] >> 4)) * 0.25)
+    fn scales(block: &[u8], run: usize, half: impl Half) -> Scales {
+        Scales::of(half(word_at(block, 0)) * (0.5 + f32::from(block[9 + 8 * run] >> 4)) * 0.25)
     }
 }
 
@@ -107,13 +126,13 @@ impl Encoding for Iq2Xs {
     fn codes(block: &[u8], run: usize) -> [u8; RUN] {
         groups_of_8(|group| {
             let word = word_at(block, 2 + 8 * run + 2 * group);
-            (entry(IQ2_XS, usize::from(word)), with_parity(u32::from(word >> 9)))
+            (magnitudes_of_iq2(IQ2_XS, usize::from(word)), with_parity(u32::from(word >> 9)))
         })
     }
 
     #[inline(always)]
-    fn scales(block: &[u8], run: usize) -> Scales {
-        halves_of_byte(half_at(block, 0), block[66 + run])
+    fn scales(block: &[u8], run: usize, half: impl Half) -> Scales {
+        halves_of_byte(half(word_at(block, 0)), block[66 + run])
     }
 }
 
@@ -131,13 +150,13 @@ impl Encoding for Iq2S {
         let high = usize::from(block[66 + run]);
         groups_of_8(|group| {
             let number = usize::from(block[2 + 4 * run + group]) | (high >> (2 * group) & 3) << 8;
-            (entry(IQ2_S, number), block[34 + 4 * run + group])
+            (magnitudes_of_iq2(IQ2_S, number), block[34 + 4 * run + group])
         })
     }
 
     #[inline(always)]
-    fn scales(block: &[u8], run: usize) -> Scales {
-        halves_of_byte(half_at(block, 0), block[74 + run])
+    fn scales(block: &[u8], run: usize, half: impl Half) -> Scales {
+        halves_of_byte(half(word_at(block, 0)), block[74 + run])
     }
 }
 
@@ -152,13 +171,13 @@ impl Encoding for Iq3Xxs {
     #[inline(always)]
     fn codes(block: &[u8], run: usize) -> [u8; RUN] {
         let signs = double_word_at(block, 66 + 4 * run);
-        let group = |group| entry(IQ3_XXS, usize::from(block[2 + 8 * run + group]));
-        groups_of_4(&MAGNITUDES_OF_IQ3_XXS, group, |pair| with_parity(signs >> (7 * pair)))
+        let signs = [0, 1, 2, 3].map(|pair| with_parity(signs >> (7 * pair)));
+        groups_of_4(|group| MAGNITUDES_OF_IQ3_XXS[usize::from(block[2 + 8 * run + group])], signs)
     }
 
     #[inline(always)]
-    fn scales(block: &[u8], run: usize) -> Scales {
-        Scales::of(half_at(block, 0) * (0.5 + f32::from(block[69 + 4 * run] >> 4)) * 0.5)
+    fn scales(block: &[u8], run: usize, half: impl Half) -> Scales {
+        Scales::of(half(word_at(block, 0)) * (0.5 + f32::from(block[69 + 4 * run] >> 4)) * 0.5)
     }
 }
 
@@ -174,13 +193,14 @@ impl Encoding for Iq3S {
     fn codes(block: &[u8], run: usize) -> [u8; RUN] {
         let high = usize::from(block[66 + run]);
         let number = |group: usize| usize::from(block[2 + 8 * run + group]) | (high >> group & 1) << 8;
-        groups_of_4(&MAGNITUDES_OF_IQ3_S, |group| entry(IQ3_S, number(group)), |pair| block[74 + 4 * run + pair])
+        let signs = double_word_at(block, 74 + 4 * run).to_le_bytes();
+        groups_of_4(|group| MAGNITUDES_OF_IQ3_S[number(group)], signs)
     }
 
     #[inline(always)]
-    fn scales(block: &[u8], run: usize) -> Scales {
+    fn scales(block: &[u8], run: usize, half: impl Half) -> Scales {
         let packed = block[106 + run / 2] >> (run % 2 * 4) & 15;
-        Scales::of(half_at(block, 0) * f32::from(1 + 2 * packed))
+        Scales::of(half(word_at(block, 0)) * f32::from(1 + 2 * packed))
     }
 }
 
@@ -191,12 +211,12 @@ const MIDDLE_OF_IQ1: u8 = 9;
 #[inline(always)]
 fn eighths(group: impl Fn(usize) -> (usize, bool)) -> [u8; RUN] {
     let mut codes = [0; RUN];
-    for (number, codes) in codes.chunks_exact_mut(8).enumerate() {
+    for (number, codes) in codes.as_chunks_mut::<8>().0.iter_mut().enumerate() {
         let (number, negative) = group(number);
-        let (entry, eighth) = (entry(IQ1, number), if negative { 0 } else { 2 });
-        for (place, code) in codes.iter_mut().enumerate() {
-            let [digit, _] = (entry >> (2 * place) & 3).to_le_bytes();
-            *code = 8 * digit + eighth;
+        *codes = EIGHTHS_OF_IQ1[number % EIGHTHS_OF_IQ1.len()];
+        let eighth = if negative { 0 } else { 2 };
+        for code in codes {
+            *code += eighth;
         }
     }
     codes
@@ -225,8 +245,8 @@ impl Encoding for Iq1S {
     }
 
     #[inline(always)]
-    fn scales(block: &[u8], run: usize) -> Scales {
-        Scales::of(half_at(block, 0) * odd(word_at(block, 34 + 2 * run) >> 12) * 0.125)
+    fn scales(block: &[u8], run: usize, half: impl Half) -> Scales {
+        Scales::of(half(word_at(block, 0)) * odd(word_at(block, 34 + 2 * run) >> 12) * 0.125)
     }
 }
 
@@ -249,7 +269,7 @@ impl Encoding for Iq1M {
     }
 
     #[inline(always)]
-    fn scales(block: &[u8], run: usize) -> Scales {
+    fn scales(block: &[u8], run: usize, half: impl Half) -> Scales {
         let word = |number: usize| word_at(block, 48 + 2 * number);
         let scale = half(word(0) >> 12 | word(1) >> 12 << 4 | word(2) >> 12 << 8 | word(3) >> 12 << 12);
         let packed = word(run / 2) >> (run % 2 * 6);
@@ -271,9 +291,9 @@ impl Encoding for Iq4Xs {
     }
 
     #[inline(always)]
-    fn scales(block: &[u8], run: usize) -> Scales {
+    fn scales(block: &[u8], run: usize, half: impl Half) -> Scales {
         let low = block[4 + run / 2] >> (run % 2 * 4) & 15;
         let [high, _] = (word_at(block, 2) >> (2 * run) & 3).to_le_bytes();
-        Scales::of(half_at(block, 0) * (f32::from(low | high << 4) - 32.0))
+        Scales::of(half(word_at(block, 0)) * (f32::from(low | high << 4) - 32.0))
     }
 }

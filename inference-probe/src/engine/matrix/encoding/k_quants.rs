@@ -1,8 +1,7 @@
 //! The K formats: blocks of 256 weights in 8 runs, whose small scales share a larger one.
 
-use super::super::numbers::half_at;
 use super::scaled::signed;
-use super::{Encoding, HALF_RUN, RUN, Scales};
+use super::{EIGHT, Encoding, HALF_RUN, Half, Halves, RUN, Scales, ScalesOfEight, double_word_at, word_at};
 
 /// Two bits of each byte.
 #[inline(always)]
@@ -41,8 +40,8 @@ impl Encoding for Q2K {
     }
 
     #[inline(always)]
-    fn scales(block: &[u8], run: usize) -> Scales {
-        let (scale, minimum) = (half_at(block, 80), half_at(block, 82));
+    fn scales(block: &[u8], run: usize, half: impl Half) -> Scales {
+        let (scale, minimum) = (half(word_at(block, 80)), half(word_at(block, 82)));
         let packed = [block[2 * run], block[2 * run + 1]];
         Scales {
             scale: packed.map(|packed| scale * f32::from(packed & 15)),
@@ -70,8 +69,8 @@ impl Encoding for Q3K {
     }
 
     #[inline(always)]
-    fn scales(block: &[u8], run: usize) -> Scales {
-        let (packed, scale) = (&block[96..108], half_at(block, 108));
+    fn scales(block: &[u8], run: usize, half: impl Half) -> Scales {
+        let (packed, scale) = (&block[96..108], half(word_at(block, 108)));
         Scales::of_halves(|half| {
             let number = 2 * run + half;
             let low = packed[number % 8] >> (number / 8 * 4) & 15;
@@ -95,8 +94,13 @@ impl Encoding for Q4K {
     }
 
     #[inline(always)]
-    fn scales(block: &[u8], run: usize) -> Scales {
-        scaled_twice(block, run)
+    fn scales(block: &[u8], run: usize, half: impl Half) -> Scales {
+        scaled_twice(block, run, half)
+    }
+
+    #[inline(always)]
+    fn scales_of_eight(blocks: &[u8], half: impl Half, _: impl Halves) -> ScalesOfEight {
+        all_scaled_twice(blocks, half)
     }
 }
 
@@ -111,9 +115,32 @@ fn nibbles_of_two_runs(packed: &[u8], run: usize) -> [u8; RUN] {
 }
 
 #[inline(always)]
-fn scaled_twice(block: &[u8], run: usize) -> Scales {
+fn scaled_twice(block: &[u8], run: usize, half: impl Half) -> Scales {
     let (scale, minimum) = scale_and_minimum(&block[4..16], run);
-    Scales::with_minimum(half_at(block, 0) * scale, -(half_at(block, 2) * minimum))
+    Scales::with_minimum(half(word_at(block, 0)) * scale, -(half(word_at(block, 2)) * minimum))
+}
+
+/// The scales and minimums of all runs, four bytes at a time.
+#[inline(always)]
+fn all_scaled_twice(block: &[u8], half: impl Half) -> ScalesOfEight {
+    const LOW_SIX: u32 = 0x3F3F_3F3F;
+    const LOW_FOUR: u32 = 0x0F0F_0F0F;
+    const HIGH_TWO: u32 = 0x3030_3030;
+    let (scales, minimums, low) = (double_word_at(block, 4), double_word_at(block, 8), double_word_at(block, 12));
+    let last_scales = low & LOW_FOUR | scales >> 2 & HIGH_TWO;
+    let last_minimums = low >> 4 & LOW_FOUR | minimums >> 2 & HIGH_TWO;
+    let scaled = |factor: f32, first: u32, last: u32| {
+        let mut numbers = [0.0; EIGHT];
+        let bytes = (u64::from(last) << 32 | u64::from(first)).to_le_bytes();
+        for (number, byte) in numbers.iter_mut().zip(bytes) {
+            *number = factor * f32::from(byte);
+        }
+        numbers
+    };
+    ScalesOfEight::of(
+        scaled(half(word_at(block, 0)), scales & LOW_SIX, last_scales),
+        scaled(-half(word_at(block, 2)), minimums & LOW_SIX, last_minimums),
+    )
 }
 
 /// Like Q4_K, with 32 bytes of fifth bits before the nibbles.
@@ -134,8 +161,13 @@ impl Encoding for Q5K {
     }
 
     #[inline(always)]
-    fn scales(block: &[u8], run: usize) -> Scales {
-        scaled_twice(block, run)
+    fn scales(block: &[u8], run: usize, half: impl Half) -> Scales {
+        scaled_twice(block, run, half)
+    }
+
+    #[inline(always)]
+    fn scales_of_eight(blocks: &[u8], half: impl Half, _: impl Halves) -> ScalesOfEight {
+        all_scaled_twice(blocks, half)
     }
 }
 
@@ -160,8 +192,8 @@ impl Encoding for Q6K {
     }
 
     #[inline(always)]
-    fn scales(block: &[u8], run: usize) -> Scales {
-        let scale = half_at(block, 208);
+    fn scales(block: &[u8], run: usize, half: impl Half) -> Scales {
+        let scale = half(word_at(block, 208));
         Scales::of_halves(|half| scale * f32::from(block[192 + 2 * run + half].cast_signed()))
     }
 }
@@ -180,8 +212,8 @@ impl Encoding for Q8K {
     }
 
     #[inline(always)]
-    fn scales(block: &[u8], _: usize) -> Scales {
-        Scales::of(f32::from_bits(super::double_word_at(block, 0)))
+    fn scales(block: &[u8], _: usize, _: impl Half) -> Scales {
+        Scales::of(f32::from_bits(double_word_at(block, 0)))
     }
 }
 

@@ -1,7 +1,10 @@
 //! Blocks with a scale, and in some formats a minimum, for all their codes; 4-bit floats among them.
 
-use super::super::numbers::{half_at, half_of_ue4m3, half_power_of_two};
-use super::{Encoding, HALF_RUN, RUN, Scales, double_word_at, nibbles};
+use super::super::numbers::{half_of_ue4m3, half_power_of_two};
+use super::{
+    EIGHT, Encoding, HALF_RUN, Half, Halves, NO_MINIMUM, RUN, Scales, ScalesOfEight, nibbles, spread_bits, word_at,
+    words_of_eight,
+};
 
 /// Signed bytes as codes with an offset of 128.
 #[inline(always)]
@@ -19,13 +22,12 @@ pub(super) fn looked_up(codes: [u8; RUN], table: &[u8; 16]) -> [u8; RUN] {
     codes.map(|code| table[usize::from(code & 15)])
 }
 
-/// Nibbles with a fifth bit from the four bytes at `high`.
+/// Nibbles with a fifth bit from the four bytes of `high`.
 #[inline(always)]
-fn five_bits(packed: &[u8], high: u32) -> [u8; RUN] {
+fn five_bits(packed: &[u8], high: &[u8]) -> [u8; RUN] {
     let mut codes = nibbles(packed);
-    let bytes = high.to_le_bytes();
-    for (index, code) in codes.iter_mut().enumerate() {
-        *code |= if bytes[index / 8] & 1 << (index % 8) == 0 { 0 } else { 16 };
+    for (code, is_set) in codes.iter_mut().zip(spread_bits(high)) {
+        *code |= is_set & 16;
     }
     codes
 }
@@ -44,8 +46,13 @@ impl Encoding for Q4_0 {
     }
 
     #[inline(always)]
-    fn scales(block: &[u8], _: usize) -> Scales {
-        Scales::of(half_at(block, 0))
+    fn scales(block: &[u8], _: usize, half: impl Half) -> Scales {
+        Scales::of(half(word_at(block, 0)))
+    }
+
+    #[inline(always)]
+    fn scales_of_eight(blocks: &[u8], _: impl Half, halves: impl Halves) -> ScalesOfEight {
+        ScalesOfEight::of(halves(words_of_eight::<Self>(blocks, 0)), [NO_MINIMUM; EIGHT])
     }
 }
 
@@ -63,8 +70,14 @@ impl Encoding for Q4_1 {
     }
 
     #[inline(always)]
-    fn scales(block: &[u8], _: usize) -> Scales {
-        Scales::with_minimum(half_at(block, 0), half_at(block, 2))
+    fn scales(block: &[u8], _: usize, half: impl Half) -> Scales {
+        Scales::with_minimum(half(word_at(block, 0)), half(word_at(block, 2)))
+    }
+
+    #[inline(always)]
+    fn scales_of_eight(blocks: &[u8], _: impl Half, halves: impl Halves) -> ScalesOfEight {
+        let minimum = halves(words_of_eight::<Self>(blocks, 2));
+        ScalesOfEight::of(halves(words_of_eight::<Self>(blocks, 0)), minimum)
     }
 }
 
@@ -78,12 +91,17 @@ impl Encoding for Q5_0 {
 
     #[inline(always)]
     fn codes(block: &[u8], _: usize) -> [u8; RUN] {
-        five_bits(&block[6..], double_word_at(block, 2))
+        five_bits(&block[6..], &block[2..6])
     }
 
     #[inline(always)]
-    fn scales(block: &[u8], _: usize) -> Scales {
-        Scales::of(half_at(block, 0))
+    fn scales(block: &[u8], _: usize, half: impl Half) -> Scales {
+        Scales::of(half(word_at(block, 0)))
+    }
+
+    #[inline(always)]
+    fn scales_of_eight(blocks: &[u8], _: impl Half, halves: impl Halves) -> ScalesOfEight {
+        ScalesOfEight::of(halves(words_of_eight::<Self>(blocks, 0)), [NO_MINIMUM; EIGHT])
     }
 }
 
@@ -97,12 +115,18 @@ impl Encoding for Q5_1 {
 
     #[inline(always)]
     fn codes(block: &[u8], _: usize) -> [u8; RUN] {
-        five_bits(&block[8..], double_word_at(block, 4))
+        five_bits(&block[8..], &block[4..8])
     }
 
     #[inline(always)]
-    fn scales(block: &[u8], _: usize) -> Scales {
-        Scales::with_minimum(half_at(block, 0), half_at(block, 2))
+    fn scales(block: &[u8], _: usize, half: impl Half) -> Scales {
+        Scales::with_minimum(half(word_at(block, 0)), half(word_at(block, 2)))
+    }
+
+    #[inline(always)]
+    fn scales_of_eight(blocks: &[u8], _: impl Half, halves: impl Halves) -> ScalesOfEight {
+        let minimum = halves(words_of_eight::<Self>(blocks, 2));
+        ScalesOfEight::of(halves(words_of_eight::<Self>(blocks, 0)), minimum)
     }
 }
 
@@ -120,8 +144,13 @@ impl Encoding for Q8_0 {
     }
 
     #[inline(always)]
-    fn scales(block: &[u8], _: usize) -> Scales {
-        Scales::of(half_at(block, 0))
+    fn scales(block: &[u8], _: usize, half: impl Half) -> Scales {
+        Scales::of(half(word_at(block, 0)))
+    }
+
+    #[inline(always)]
+    fn scales_of_eight(blocks: &[u8], _: impl Half, halves: impl Halves) -> ScalesOfEight {
+        ScalesOfEight::of(halves(words_of_eight::<Self>(blocks, 0)), [NO_MINIMUM; EIGHT])
     }
 }
 
@@ -139,8 +168,8 @@ impl Encoding for Q8_1 {
     }
 
     #[inline(always)]
-    fn scales(block: &[u8], _: usize) -> Scales {
-        Scales::of(half_at(block, 0))
+    fn scales(block: &[u8], _: usize, half: impl Half) -> Scales {
+        Scales::of(half(word_at(block, 0)))
     }
 }
 
@@ -161,8 +190,13 @@ impl Encoding for Iq4Nl {
     }
 
     #[inline(always)]
-    fn scales(block: &[u8], _: usize) -> Scales {
-        Scales::of(half_at(block, 0))
+    fn scales(block: &[u8], _: usize, half: impl Half) -> Scales {
+        Scales::of(half(word_at(block, 0)))
+    }
+
+    #[inline(always)]
+    fn scales_of_eight(blocks: &[u8], _: impl Half, halves: impl Halves) -> ScalesOfEight {
+        ScalesOfEight::of(halves(words_of_eight::<Self>(blocks, 0)), [NO_MINIMUM; EIGHT])
     }
 }
 
@@ -183,7 +217,7 @@ impl Encoding for Mxfp4 {
     }
 
     #[inline(always)]
-    fn scales(block: &[u8], _: usize) -> Scales {
+    fn scales(block: &[u8], _: usize, _: impl Half) -> Scales {
         Scales::of(half_power_of_two(block[0]))
     }
 }
@@ -211,7 +245,7 @@ impl Encoding for Nvfp4 {
     }
 
     #[inline(always)]
-    fn scales(block: &[u8], run: usize) -> Scales {
+    fn scales(block: &[u8], run: usize, _: impl Half) -> Scales {
         Scales::of_halves(|half| half_of_ue4m3(block[2 * run + half]))
     }
 }
@@ -231,8 +265,8 @@ impl Encoding for Q1_0 {
     }
 
     #[inline(always)]
-    fn scales(block: &[u8], _: usize) -> Scales {
-        Scales::of(half_at(block, 0))
+    fn scales(block: &[u8], _: usize, half: impl Half) -> Scales {
+        Scales::of(half(word_at(block, 0)))
     }
 }
 
@@ -251,7 +285,7 @@ impl Encoding for Q2_0 {
     }
 
     #[inline(always)]
-    fn scales(block: &[u8], _: usize) -> Scales {
-        Scales::of(half_at(block, 0))
+    fn scales(block: &[u8], _: usize, half: impl Half) -> Scales {
+        Scales::of(half(word_at(block, 0)))
     }
 }

@@ -1,7 +1,6 @@
 //! Weights of -1, 0 and 1 times a scale, 256 to a block.
 
-use super::super::numbers::half_at;
-use super::{Encoding, HALF_RUN, RUN, Scales};
+use super::{Encoding, HALF_RUN, Half, RUN, Scales, word_at};
 
 /// 48 bytes of five ternary digits, 4 bytes of four, scale. A byte is the digits' fraction of 256,
 /// so that multiplying by a power of three and looking at the overflow gives a digit.
@@ -36,8 +35,8 @@ impl Encoding for Tq1_0 {
     }
 
     #[inline(always)]
-    fn scales(block: &[u8], _: usize) -> Scales {
-        Scales::of(half_at(block, 52))
+    fn scales(block: &[u8], _: usize, half: impl Half) -> Scales {
+        Scales::of(half(word_at(block, 52)))
     }
 }
 
@@ -56,7 +55,7 @@ impl Encoding for Tq2_0 {
     }
 
     #[inline(always)]
-    fn scales(block: &[u8], _: usize) -> Scales {
-        Scales::of(half_at(block, 64))
+    fn scales(block: &[u8], _: usize, half: impl Half) -> Scales {
+        Scales::of(half(word_at(block, 64)))
     }
 }

@@ -11,11 +11,13 @@ mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
 #[cfg(target_arch = "x86_64")]
+mod strip;
+#[cfg(target_arch = "x86_64")]
 mod tile;
 
 use super::encoding::Encoding;
 use super::numbers::Element;
-use super::product::{self, Panel, Rounded, Rows};
+use super::product::{self, Panel, Rounded, RoundedRun, Rows};
 
 /// The instructions that this machine was seen to have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,7 +42,8 @@ impl Processor {
     pub(super) fn detect() -> Self {
         #[cfg(target_arch = "x86_64")]
         {
-            let has_avx2 = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
+            let has_avx2 =
+                is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") && is_x86_feature_detected!("f16c");
             let has_avx512 = is_x86_feature_detected!("avx512f")
                 && is_x86_feature_detected!("avx512bw")
                 && is_x86_feature_detected!("avx512dq")
@@ -83,8 +86,8 @@ macro_rules! call {
 }
 
 /// Rounds whole runs of an input.
-pub(super) fn round(processor: Processor, values: &[f32], rounded: &mut Rounded) {
-    call!(processor, round(values, rounded));
+pub(super) fn round(processor: Processor, values: &[f32], runs: &mut [RoundedRun]) {
+    call!(processor, round(values, runs));
 }
 
 pub(super) fn multiply_blocks<E: Encoding>(processor: Processor, panel: &mut Panel<'_>, input: &Rounded) {
@@ -95,64 +98,90 @@ pub(super) fn multiply_elements<E: Element>(processor: Processor, panel: &mut Pa
     call!(processor, multiply_elements::<E>(panel, input));
 }
 
-/// Vectors from arrays of the same size, and back.
+/// The instruction for half-precision numbers does not slow down for subnormal ones.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "f16c")]
+#[inline]
+fn read_half(bits: u16) -> f32 {
+    use std::arch::x86_64::{_mm_cvtph_ps, _mm_cvtsi32_si128, _mm_cvtss_f32};
+    _mm_cvtss_f32(_mm_cvtph_ps(_mm_cvtsi32_si128(i32::from(bits))))
+}
+
+/// Eight of them.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx,f16c")]
+#[inline]
+fn read_halves(bits: [u16; 8]) -> [f32; 8] {
+    vector::to_floats(std::arch::x86_64::_mm256_cvtph_ps(vector::of_short_words(bits)))
+}
+
+/// Vectors from arrays of the same size, and back: by value, because loads and stores by address are
+/// checked in builds with debug assertions.
 #[cfg(target_arch = "x86_64")]
 mod vector {
-    use std::arch::x86_64::{
-        __m256, __m256i, __m512, __m512i, _mm256_loadu_ps, _mm256_loadu_si256, _mm256_storeu_ps, _mm512_loadu_ps,
-        _mm512_loadu_si512, _mm512_storeu_ps,
-    };
+    use std::arch::x86_64::{__m128i, __m256, __m256i, __m512, __m512i};
+    use std::mem::transmute;
 
     #[target_feature(enable = "avx")]
     #[inline]
-    pub(super) fn of_bytes(bytes: &[u8; 32]) -> __m256i {
-        // SAFETY: an array of 32 bytes, read without a claim to alignment.
-        unsafe { _mm256_loadu_si256(bytes.as_ptr().cast()) }
+    pub(super) fn of_bytes(bytes: [u8; 32]) -> __m256i {
+        // SAFETY: both types are 32 bytes of which all values are valid.
+        unsafe { transmute(bytes) }
     }
 
     #[target_feature(enable = "avx")]
     #[inline]
-    pub(super) fn of_signed_bytes(bytes: &[i8; 32]) -> __m256i {
-        // SAFETY: an array of 32 bytes, read without a claim to alignment.
-        unsafe { _mm256_loadu_si256(bytes.as_ptr().cast()) }
+    pub(super) fn of_words(words: [u32; 8]) -> __m256i {
+        // SAFETY: both types are 32 bytes of which all values are valid.
+        unsafe { transmute(words) }
     }
 
     #[target_feature(enable = "avx")]
     #[inline]
-    pub(super) fn of_floats(values: &[f32; 8]) -> __m256 {
-        // SAFETY: an array of 32 bytes, read without a claim to alignment.
-        unsafe { _mm256_loadu_ps(values.as_ptr()) }
+    pub(super) fn of_short_words(words: [u16; 8]) -> __m128i {
+        // SAFETY: both types are 16 bytes of which all values are valid.
+        unsafe { transmute(words) }
+    }
+
+    #[target_feature(enable = "avx")]
+    #[inline]
+    pub(super) fn to_words(vector: __m256i) -> [u32; 8] {
+        // SAFETY: both types are 32 bytes of which all values are valid.
+        unsafe { transmute(vector) }
+    }
+
+    #[target_feature(enable = "avx")]
+    #[inline]
+    pub(super) fn of_floats(values: [f32; 8]) -> __m256 {
+        // SAFETY: both types are 32 bytes of which all values are valid.
+        unsafe { transmute(values) }
     }
 
     #[target_feature(enable = "avx")]
     #[inline]
     pub(super) fn to_floats(vector: __m256) -> [f32; 8] {
-        let mut values = [0.0; 8];
-        // SAFETY: an array of 32 bytes, written without a claim to alignment.
-        unsafe { _mm256_storeu_ps(values.as_mut_ptr(), vector) };
-        values
+        // SAFETY: both types are 32 bytes of which all values are valid.
+        unsafe { transmute(vector) }
     }
 
     #[target_feature(enable = "avx512f")]
     #[inline]
-    pub(super) fn of_64_bytes(bytes: &[u8; 64]) -> __m512i {
-        // SAFETY: an array of 64 bytes, read without a claim to alignment.
-        unsafe { _mm512_loadu_si512(bytes.as_ptr().cast()) }
+    pub(super) fn of_16_words(words: [u32; 16]) -> __m512i {
+        // SAFETY: both types are 64 bytes of which all values are valid.
+        unsafe { transmute(words) }
     }
 
     #[target_feature(enable = "avx512f")]
     #[inline]
-    pub(super) fn of_16_floats(values: &[f32; 16]) -> __m512 {
-        // SAFETY: an array of 64 bytes, read without a claim to alignment.
-        unsafe { _mm512_loadu_ps(values.as_ptr()) }
+    pub(super) fn of_16_floats(values: [f32; 16]) -> __m512 {
+        // SAFETY: both types are 64 bytes of which all values are valid.
+        unsafe { transmute(values) }
     }
 
     #[target_feature(enable = "avx512f")]
     #[inline]
     pub(super) fn to_16_floats(vector: __m512) -> [f32; 16] {
-        let mut values = [0.0; 16];
-        // SAFETY: an array of 64 bytes, written without a claim to alignment.
-        unsafe { _mm512_storeu_ps(values.as_mut_ptr(), vector) };
-        values
+        // SAFETY: both types are 64 bytes of which all values are valid.
+        unsafe { transmute(vector) }
     }
 }
