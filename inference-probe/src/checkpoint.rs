@@ -33,6 +33,12 @@ pub(crate) struct Checkpoint<'a> {
     space: AddressSpace<'a>,
     /// Numbers of the header's tensors by name.
     numbers: HashMap<String, usize>,
+    /// Tensors of the files that the computation does not use.
+    pub(crate) unused: Vec<TensorInfo>,
+    /// Weight files that are not part of the model that is probed.
+    pub(crate) skipped: Vec<String>,
+    /// What may make the computation another one than the file asks for, in words.
+    pub(crate) doubts: Vec<String>,
     /// What has to be done to the tensors of these names when they are loaded.
     changes: HashMap<String, Change>,
 }
@@ -60,8 +66,19 @@ impl<'a> Checkpoint<'a> {
 
     fn new(files: &'a [ModelFile], name: String, container: String, header: Header, space: AddressSpace<'a>) -> Self {
         let numbers = header.tensors.iter().enumerate().map(|(number, tensor)| (tensor.name.clone(), number));
-        let (numbers, changes) = (numbers.collect(), HashMap::new());
-        Self { files, name, container, model_type: None, numbers, header, space, changes }
+        Self {
+            files,
+            name,
+            container,
+            model_type: None,
+            numbers: numbers.collect(),
+            header,
+            space,
+            unused: Vec::new(),
+            skipped: Vec::new(),
+            doubts: Vec::new(),
+            changes: HashMap::new(),
+        }
     }
 
     pub(crate) fn tensor(&self, name: &str) -> Option<&TensorInfo> {
@@ -74,7 +91,7 @@ impl<'a> Checkpoint<'a> {
     }
 
     /// A small file beside the weights, or none; `limit` in bytes.
-    pub(crate) fn document(&self, name: &str, limit: u64) -> Result<Option<Vec<u8>>, String> {
+    pub(crate) fn document(&self, name: &str, limit: u64) -> Result<Option<Vec<u8>>, CheckpointError> {
         let Some(file) = self.files.iter().find(|file| file.name == name) else { return Ok(None) };
         read_document(file, limit).map(Some)
     }
@@ -88,12 +105,24 @@ impl<'a> Checkpoint<'a> {
     }
 }
 
+/// Weight files other than those that are used. Documents are no weights.
+fn other_weights(files: &[ModelFile], is_used: impl Fn(&ModelFile) -> bool) -> Vec<String> {
+    const DOCUMENTS: [&str; 4] = ["json", "txt", "jinja", "model"];
+    let is_document = |file: &ModelFile| {
+        let extension = std::path::Path::new(&file.name).extension().and_then(|extension| extension.to_str());
+        extension.is_some_and(|extension| DOCUMENTS.contains(&extension))
+    };
+    files.iter().filter(|file| !is_used(file) && !is_document(file)).map(|file| file.name.clone()).collect()
+}
+
 /// A whole file of at most `limit` bytes.
-fn read_document(file: &ModelFile, limit: u64) -> Result<Vec<u8>, String> {
-    let (name, size) = (&file.name, file.reader.size());
+fn read_document(file: &ModelFile, limit: u64) -> Result<Vec<u8>, CheckpointError> {
+    let size = file.reader.size();
     let length = usize::try_from(size).ok().filter(|_| size <= limit);
-    let mut bytes = vec![0; length.ok_or_else(|| format!("`{name}` has {size} bytes"))?];
-    file.reader.read_exact_at(0, &mut bytes).map_err(|error| format!("`{name}` could not be read: {error}"))?;
+    let too_large = || CheckpointError::TooLarge { file: file.name.clone(), size, limit };
+    let mut bytes = vec![0; length.ok_or_else(too_large)?];
+    let unreadable = |error| CheckpointError::Unreadable { file: file.name.clone(), error };
+    file.reader.read_exact_at(0, &mut bytes).map_err(unreadable)?;
     Ok(bytes)
 }
 

@@ -97,9 +97,10 @@ impl<W: Write + Send> Run<'_, W> {
         let (memory, threads) = (self.bounds.memory_bytes, self.measured.threads);
         let structure = passed!(self.recorder.level(Level::L1, |_| checks::structure::check(checkpoint, memory)));
         self.measured.conformance = Some(structure.conformance);
-        passed!(self.recorder.level(Level::L2, |progress| checks::weights::check(checkpoint, threads, progress)));
-        let vocabulary = structure.sizes.vocabulary_size;
-        let language = passed!(self.recorder.level(Level::L3, |_| checks::language::check(checkpoint, vocabulary)));
+        passed!(self.recorder.level(Level::L2, |progress| checks::weights::check(&[checkpoint], threads, progress)));
+        let (vocabulary, context) = (structure.sizes.vocabulary_size, structure.sizes.context_length);
+        let language =
+            passed!(self.recorder.level(Level::L3, |_| checks::language::check(checkpoint, vocabulary, context)));
         let model = Prepared { checkpoint, structure: &structure, language: &language, adapter: None };
         self.generate(model)
     }
@@ -113,9 +114,13 @@ impl<W: Write + Send> Run<'_, W> {
         let checked = self.recorder.level(Level::L1, |_| checks::adapter::check(&base, &adapter, memory));
         let (structure, deltas) = passed!(checked);
         self.measured.conformance = Some(structure.conformance);
-        passed!(self.recorder.level(Level::L2, |progress| checks::weights::check(&adapter, threads, progress)));
-        let vocabulary = structure.sizes.vocabulary_size;
-        let language = passed!(self.recorder.level(Level::L3, |_| checks::language::check(&base, vocabulary)));
+        passed!(self.recorder.level(Level::L2, |progress| checks::weights::check(
+            &[&base, &adapter],
+            threads,
+            progress
+        )));
+        let (vocabulary, context) = (structure.sizes.vocabulary_size, structure.sizes.context_length);
+        let language = passed!(self.recorder.level(Level::L3, |_| checks::language::check(&base, vocabulary, context)));
         let adapter = Adapter { checkpoint: &adapter, deltas: &deltas };
         let model = Prepared { checkpoint: &base, structure: &structure, language: &language, adapter: Some(&adapter) };
         self.generate(model)
@@ -148,7 +153,7 @@ impl<W: Write + Send> Run<'_, W> {
 
     fn embed(&mut self, checkpoint: &Checkpoint<'_>, kind: Kind<'_>) -> io::Result<()> {
         let (threads, vocabulary) = (self.measured.threads, kind.vocabulary());
-        passed!(self.recorder.level(Level::L2, |progress| checks::weights::check(checkpoint, threads, progress)));
+        passed!(self.recorder.level(Level::L2, |progress| checks::weights::check(&[checkpoint], threads, progress)));
         let checked = self.recorder.level(Level::L3, |_| checks::embedding::tokenizer(checkpoint, vocabulary));
         let tokenizer = passed!(checked);
         let model = checks::embedding::Prepared { checkpoint, kind, tokenizer: &tokenizer };

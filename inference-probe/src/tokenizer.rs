@@ -8,7 +8,7 @@ mod word_piece;
 
 use verifier::format::gguf::Value;
 
-use crate::checkpoint::Checkpoint;
+use crate::checkpoint::{Checkpoint, CheckpointError};
 use gguf::GgufTokenizer;
 pub(crate) use gguf::{special_id, tokens};
 use json::JsonTokenizer;
@@ -21,6 +21,8 @@ pub(crate) enum TokenizerError {
     Unsupported(String),
     #[error("the tokenizer is broken: {0}")]
     Broken(String),
+    #[error(transparent)]
+    Unread(#[from] CheckpointError),
 }
 
 /// Texts of tokens that end a turn, which some files do not list among their special ids.

@@ -17,6 +17,7 @@ use crate::checks::ModelFile;
 
 const CONFIG: &str = "adapter_config.json";
 const MAX_CONFIG_BYTES: u64 = 1 << 20;
+const MAX_RANK: u64 = 1 << 16;
 const ALPHA: &str = "adapter.lora.alpha";
 
 /// Whether `files` are an adapter rather than a model.
@@ -34,7 +35,11 @@ fn is_adapter_header(header: &Header) -> bool {
 
 /// Reads an adapter for `base`.
 pub(crate) fn open<'a>(files: &'a [ModelFile], base: &Checkpoint<'_>) -> Result<Checkpoint<'a>, CheckpointError> {
-    let Some(config) = files.iter().find(|file| file.name == CONFIG) else { return super::gguf::open(files) };
+    let Some(config) = files.iter().find(|file| file.name == CONFIG) else { return open_gguf(files, base) };
+    let others = files.iter().filter(|file| super::gguf::is_gguf(file)).count();
+    if others > 0 {
+        return Err(CheckpointError::SeveralModels(others + 1));
+    }
     let config = Config::read(config)?;
     let family = Family::of_architecture(base.header.architecture().unwrap_or_default())?;
     let sizes = Sizes::of_header(&base.header).ok_or_else(|| invalid("the base gives no sizes"))?;
@@ -45,7 +50,15 @@ pub(crate) fn open<'a>(files: &'a [ModelFile], base: &Checkpoint<'_>) -> Result<
     for file in &weights {
         let refused = |error| CheckpointError::Safetensors { file: file.name.clone(), error };
         for info in safetensors::read_header(file.reader.as_ref()).map_err(refused)?.tensors {
-            tensors.push(place(file, &info, family, &sizes, &mut space)?);
+            let tensor = place(file, &info, family, &sizes, &mut space)?;
+            if tensors.iter().any(|other: &TensorInfo| other.name == tensor.name) {
+                return Err(CheckpointError::RepeatedTensor { file: file.name.clone(), tensor: info.name });
+            }
+            if tensor.name.ends_with(".lora_a") && tensor.dimensions.get(1) != Some(&config.rank) {
+                let detail = format!("does not have the rank {} of the configuration", config.rank);
+                return Err(CheckpointError::Tensor { file: file.name.clone(), tensor: info.name, detail });
+            }
+            tensors.push(tensor);
         }
     }
     let metadata = vec![
@@ -54,6 +67,27 @@ pub(crate) fn open<'a>(files: &'a [ModelFile], base: &Checkpoint<'_>) -> Result<
     ];
     let header = Header { version: 3, alignment: 1, data_offset: 0, metadata, tensors };
     Ok(Checkpoint::new(files, first.name.clone(), "an adapter of low rank".to_owned(), header, space))
+}
+
+/// An adapter that is a GGUF file already.
+fn open_gguf<'a>(files: &'a [ModelFile], base: &Checkpoint<'_>) -> Result<Checkpoint<'a>, CheckpointError> {
+    let adapter = super::gguf::open(files)?;
+    let unsupported = |key: &str, value: &str| {
+        Err(CheckpointError::ConfigUnsupported { key: key.to_owned(), value: value.to_owned() })
+    };
+    match adapter.header.get("adapter.type").and_then(Value::as_str) {
+        None | Some("lora") => {}
+        Some(_) => return unsupported("adapter.type", "not `lora`"),
+    }
+    if adapter.header.get("adapter.alora.invocation_tokens").is_some() {
+        return unsupported("adapter.alora.invocation_tokens", "set");
+    }
+    match adapter.header.architecture() {
+        Some(architecture) if Some(architecture) != base.header.architecture() => {
+            Err(invalid("the adapter is for another architecture than the base"))
+        }
+        _ => Ok(adapter),
+    }
 }
 
 fn place<'a>(
@@ -109,21 +143,25 @@ fn invalid(detail: impl Into<String>) -> CheckpointError {
 
 /// What of `adapter_config.json` decides the computation.
 struct Config {
-    /// What `rank` divides, as llama.cpp has it.
+    rank: u64,
+    /// What the rank divides, as llama.cpp has it.
     alpha: f64,
 }
 
 impl Config {
     fn read(file: &ModelFile) -> Result<Self, CheckpointError> {
-        let bytes = super::read_document(file, MAX_CONFIG_BYTES).map_err(invalid)?;
+        let bytes = super::read_document(file, MAX_CONFIG_BYTES)?;
         let document: Map<String, Json> = serde_json::from_slice(&bytes).map_err(|error| invalid(error.to_string()))?;
         refuse_what_is_not_computed(&document)?;
         let number = |key: &str| document.get(key).and_then(Json::as_f64).filter(|number| *number > 0.0);
-        let rank = number("r").ok_or_else(|| invalid("`r` is missing or not positive"))?;
+        let rank = document.get("r").and_then(Json::as_u64).filter(|rank| (1..=MAX_RANK).contains(rank));
+        let rank = rank.ok_or_else(|| invalid("`r` is missing or not a rank"))?;
         let alpha = number("lora_alpha").ok_or_else(|| invalid("`lora_alpha` is missing or not positive"))?;
         // Rank-stabilized adapters are scaled by the root of the rank.
         let by_root = document.get("use_rslora").and_then(Json::as_bool) == Some(true);
-        Ok(Self { alpha: if by_root { alpha * rank.sqrt() } else { alpha } })
+        #[expect(clippy::cast_precision_loss, reason = "ranks are small")]
+        let root = (rank as f64).sqrt();
+        Ok(Self { rank, alpha: if by_root { alpha * root } else { alpha } })
     }
 }
 

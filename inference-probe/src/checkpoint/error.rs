@@ -20,6 +20,10 @@ pub(crate) enum CheckpointError {
     Gguf { file: String, error: GgufError },
     #[error("{error}")]
     Safetensors { file: String, error: SafetensorsError },
+    #[error("`{file}` could not be read: {error}")]
+    Unreadable { file: String, error: std::io::Error },
+    #[error("`{file}` has {size} bytes, more than the {limit} that are read")]
+    TooLarge { file: String, size: u64, limit: u64 },
     #[error("the configuration cannot be used: {detail}")]
     Config { file: String, detail: String },
     #[error("`model_type` is `{0}`, which the engine does not compute from safetensors")]
@@ -43,6 +47,8 @@ impl CheckpointError {
             Self::Split { .. } => "SPLIT_INCOMPLETE",
             Self::Gguf { error, .. } => error.code(),
             Self::Safetensors { error, .. } => error.code(),
+            Self::Unreadable { .. } => "FILE_UNREADABLE",
+            Self::TooLarge { .. } => "FILE_TOO_LARGE",
             Self::Config { .. } => "CONFIG_INVALID",
             Self::ModelType(_) => "ARCHITECTURE_UNSUPPORTED",
             Self::ConfigUnsupported { .. } => "HYPERPARAMETER_UNSUPPORTED",
@@ -60,6 +66,8 @@ impl CheckpointError {
             | Self::Split { file, .. }
             | Self::Gguf { file, .. }
             | Self::Safetensors { file, .. }
+            | Self::Unreadable { file, .. }
+            | Self::TooLarge { file, .. }
             | Self::Config { file, .. }
             | Self::UnknownTensor { file, .. }
             | Self::RepeatedTensor { file, .. }
@@ -78,8 +86,23 @@ impl CheckpointError {
             | Self::ConfigUnsupported { .. }
             | Self::UnknownTensor { .. }
             | Self::Tensor { .. } => true,
-            Self::Split { .. } | Self::Safetensors { .. } | Self::Config { .. } | Self::RepeatedTensor { .. } => false,
+            Self::Split { .. }
+            | Self::Safetensors { .. }
+            | Self::Unreadable { .. }
+            | Self::TooLarge { .. }
+            | Self::Config { .. }
+            | Self::RepeatedTensor { .. } => false,
             Self::Gguf { error, .. } => error.is_unsupported(),
+        }
+    }
+
+    /// Whether nothing can be said of the files, because they could not be read to the end.
+    pub(crate) const fn is_inconclusive(&self) -> bool {
+        match self {
+            Self::Unreadable { .. } | Self::TooLarge { .. } => true,
+            Self::Gguf { error, .. } => matches!(error, GgufError::Io(_)),
+            Self::Safetensors { error, .. } => matches!(error, SafetensorsError::Io(_)),
+            _ => false,
         }
     }
 
@@ -92,6 +115,9 @@ impl CheckpointError {
                 "Probe the folder that holds the weights, their configuration and their tokenizer."
             }
             Self::SeveralModels(_) => "Probe each model by itself, or keep one model in a revision.",
+            Self::Unreadable { .. } | Self::TooLarge { .. } => {
+                "Check the storage and the size of the file, then probe again."
+            }
             Self::Split { .. } => "Put all parts of the model beside each other.",
             Self::ModelType(_) | Self::ConfigUnsupported { .. } | Self::UnknownTensor { .. } | Self::Tensor { .. } => {
                 "No engine of this release runs it; the static checks of the inspection still apply."

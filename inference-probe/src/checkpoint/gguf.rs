@@ -5,6 +5,7 @@ use verifier::format::gguf::{self, GgufError, Header, Value};
 use super::space::Source;
 use super::{AddressSpace, Checkpoint, CheckpointError, Extent};
 use crate::checks::ModelFile;
+use crate::engine::ACTIVATION_KEY;
 
 /// The GGUF files among `files`.
 fn parts(files: &[ModelFile]) -> Result<Vec<&ModelFile>, CheckpointError> {
@@ -51,11 +52,16 @@ pub(super) fn open(all: &[ModelFile]) -> Result<Checkpoint<'_>, CheckpointError>
         header.tensors.extend(part.place(&mut space).tensors);
         refuse_repeated(&header, &name)?;
     }
+    // A key of our own, which in a stranger's file no other engine would follow.
+    header.metadata.retain(|(key, _)| key != ACTIVATION_KEY);
+    let others = super::other_weights(all, is_gguf);
     let container = match files.len() {
         1 => format!("GGUF version {}", header.version),
         parts => format!("GGUF version {} in {parts} parts", header.version),
     };
-    Ok(Checkpoint::new(all, first_name(files), container, header, space))
+    let mut checkpoint = Checkpoint::new(all, first_name(files), container, header, space);
+    checkpoint.skipped = others;
+    Ok(checkpoint)
 }
 
 fn first_name(files: &[&ModelFile]) -> String {

@@ -47,18 +47,25 @@ pub(super) fn open(files: &[ModelFile]) -> Result<Checkpoint<'_>, CheckpointErro
     let mut stored = read_tensors(files)?;
     let name = files.iter().find(|file| is_safetensors(file)).map_or_else(String::new, |file| file.name.clone());
     let sizes = config.sizes(family)?;
-    let mut builder =
-        Builder { family, sizes: &sizes, space: AddressSpace::default(), tensors: Vec::new(), changes: HashMap::new() };
+    check_modules(files)?;
+    let mut builder = Builder {
+        family,
+        sizes: &sizes,
+        space: AddressSpace::default(),
+        tensors: Vec::new(),
+        unused: Vec::new(),
+        changes: HashMap::new(),
+    };
     let mut grouped: BTreeMap<String, Vec<(u64, Stored<'_>)>> = BTreeMap::new();
     for (tensor_name, tensor) in stored.drain() {
         match family.place(&tensor_name) {
-            Some(Place::Ignored) => {}
+            Some(Place::Ignored) => builder.add_unused(tensor_name, &tensor),
+            Some(Place::Tensor { name, .. }) if sizes.ties_embeddings && name == "output.weight" => {
+                builder.add_unused(tensor_name, &tensor);
+            }
             Some(Place::Tensor { name, number }) => grouped.entry(name).or_default().push((number, tensor)),
             None => return Err(CheckpointError::UnknownTensor { file: tensor.file.name.clone(), tensor: tensor_name }),
         }
-    }
-    if sizes.ties_embeddings {
-        grouped.remove("output.weight");
     }
     for (name, parts) in grouped {
         builder.add(name, parts)?;
@@ -73,38 +80,74 @@ pub(super) fn open(files: &[ModelFile]) -> Result<Checkpoint<'_>, CheckpointErro
     let container = format!("safetensors of `{}`", family.model_type);
     let mut checkpoint = Checkpoint::new(files, name, container, header, builder.space);
     checkpoint.changes = builder.changes;
+    checkpoint.unused = builder.unused;
+    checkpoint.skipped = super::other_weights(files, |file| is_part(files, file));
+    if config.has("auto_map") {
+        checkpoint.doubts.push("code of its own (`auto_map`)".to_owned());
+    }
     checkpoint.model_type = Some(family.model_type);
     Ok(checkpoint)
 }
 
 fn read_config(files: &[ModelFile]) -> Result<Config, CheckpointError> {
     let Some(file) = files.iter().find(|file| file.name == CONFIG) else { return Err(CheckpointError::NoWeights) };
-    let refused = |detail: String| CheckpointError::Config { file: file.name.clone(), detail };
-    let bytes = super::read_document(file, MAX_CONFIG_BYTES).map_err(refused)?;
-    let document: Map<String, Json> = serde_json::from_slice(&bytes).map_err(|error| refused(error.to_string()))?;
-    Ok(Config::new(document))
+    read_object(file).map(Config::new)
 }
 
 /// How sentence-transformers makes one vector of all, in the numbers of GGUF's key.
 fn pooling(files: &[ModelFile]) -> Result<Option<u64>, CheckpointError> {
     let Some(file) = files.iter().find(|file| file.name.ends_with("_Pooling/config.json")) else { return Ok(None) };
-    let refused = |detail: String| CheckpointError::Config { file: file.name.clone(), detail };
-    let bytes = super::read_document(file, MAX_CONFIG_BYTES).map_err(refused)?;
-    let document: Map<String, Json> = serde_json::from_slice(&bytes).map_err(|error| refused(error.to_string()))?;
+    let document = read_object(file)?;
     let is_set = |mode: &str| document.get(&format!("pooling_mode_{mode}")).and_then(Json::as_bool) == Some(true);
     let modes = [("mean_tokens", 1), ("cls_token", 2), ("lasttoken", 3)];
     let unsupported =
         || CheckpointError::ConfigUnsupported { key: "pooling_mode".to_owned(), value: "another".to_owned() };
-    modes.into_iter().find(|(mode, _)| is_set(mode)).map(|(_, number)| Some(number)).ok_or_else(unsupported)
+    let wanted: Vec<&String> = document.keys().filter(|key| key.starts_with("pooling_mode_")).collect();
+    let set = wanted.into_iter().filter(|key| document.get(*key).and_then(Json::as_bool) == Some(true)).count();
+    let found = modes.into_iter().find(|(mode, _)| is_set(mode)).filter(|_| set == 1);
+    found.map(|(_, number)| Some(number)).ok_or_else(unsupported)
+}
+
+/// What sentence-transformers does after the model; anything but pooling and scaling to length one
+/// would be another vector.
+fn check_modules(files: &[ModelFile]) -> Result<(), CheckpointError> {
+    let Some(file) = files.iter().find(|file| file.name == "modules.json") else { return Ok(()) };
+    let invalid = |detail: String| CheckpointError::Config { file: file.name.clone(), detail };
+    let bytes = super::read_document(file, MAX_CONFIG_BYTES)?;
+    let modules: Vec<Json> = serde_json::from_slice(&bytes).map_err(|error| invalid(error.to_string()))?;
+    let kind = |module: &Json| module.get("type").and_then(Json::as_str).unwrap_or("").to_owned();
+    let is_known = |kind: &String| ["Transformer", "Pooling", "Normalize"].iter().any(|known| kind.ends_with(known));
+    match modules.iter().map(kind).find(|kind| !is_known(kind)) {
+        Some(kind) => Err(Config::unsupported("modules.json", &kind)),
+        None => Ok(()),
+    }
+}
+
+/// A small JSON document that holds an object.
+fn read_object(file: &ModelFile) -> Result<Map<String, Json>, CheckpointError> {
+    let bytes = super::read_document(file, MAX_CONFIG_BYTES)?;
+    let invalid =
+        |error: serde_json::Error| CheckpointError::Config { file: file.name.clone(), detail: error.to_string() };
+    serde_json::from_slice(&bytes).map_err(invalid)
+}
+
+/// Whether a file holds a part of the weights. Some publishers put the same weights beside: in their
+/// own names and in one file, or in another precision.
+fn is_part(files: &[ModelFile], file: &ModelFile) -> bool {
+    const WHOLE: &str = "model.safetensors";
+    let is_usual = |file: &ModelFile| is_safetensors(file) && file.name.starts_with("model");
+    if files.iter().any(|file| file.name == WHOLE) {
+        file.name == WHOLE
+    } else if files.iter().any(is_usual) {
+        is_usual(file)
+    } else {
+        is_safetensors(file)
+    }
 }
 
 fn read_tensors(files: &[ModelFile]) -> Result<HashMap<String, Stored<'_>>, CheckpointError> {
     let mut stored = HashMap::new();
-    // Some publishers put the same weights beside, in their own names and in one file.
-    let is_usual = |file: &&ModelFile| is_safetensors(file) && file.name.starts_with("model");
-    let has_usual = files.iter().any(|file| is_usual(&file));
-    let wanted = files.iter().filter(|file| if has_usual { is_usual(file) } else { is_safetensors(file) });
-    for file in wanted {
+    for file in files.iter().filter(|file| is_part(files, file)) {
         let refused = |error| CheckpointError::Safetensors { file: file.name.clone(), error };
         let header = safetensors::read_header(file.reader.as_ref()).map_err(refused)?;
         for info in header.tensors {
@@ -123,6 +166,7 @@ struct Builder<'a, 'b> {
     sizes: &'b Sizes,
     space: AddressSpace<'a>,
     tensors: Vec<TensorInfo>,
+    unused: Vec<TensorInfo>,
     changes: HashMap<String, Change>,
 }
 
@@ -170,6 +214,17 @@ impl<'a> Builder<'a, '_> {
         shape.reverse();
         self.tensors.push(TensorInfo { name, dimensions: shape, tensor_type, offset, byte_length });
         Ok(())
+    }
+
+    /// Keeps a tensor that nothing is computed with, so that its values are looked at nevertheless.
+    fn add_unused(&mut self, name: String, part: &Stored<'a>) {
+        if let Ok(tensor_type) = tensor_type(part.info.dtype) {
+            let source = Source::File(part.file.reader.as_ref());
+            let (offset, byte_length) = (part.info.offset, part.info.byte_length);
+            let offset = self.space.add(Extent { source, offset, length: byte_length });
+            let dimensions = part.info.shape.iter().rev().copied().collect();
+            self.unused.push(TensorInfo { name, dimensions, tensor_type, offset, byte_length });
+        }
     }
 
     /// Adds one tensor's bytes, its rows in the wanted order.

@@ -47,10 +47,30 @@ pub(crate) fn check<'a>(
         return Err(failed("the adapter changes nothing".to_owned()));
     }
     for delta in &deltas {
+        refuse_uncomputed(base, delta).map_err(|detail| unsupported(adapter, detail))?;
         fits(base, delta).map_err(failed)?;
     }
     let detail = format!("each of {} pairs of matrices fits what it changes", deltas.len());
     Ok(Passed::new((passed.value, deltas), detail, passed.warnings))
+}
+
+fn unsupported(adapter: &Checkpoint<'_>, detail: String) -> Stop {
+    let remedy = "Merge the adapter into its base to have the result probed.";
+    Stop::unsupported(Finding::new("ADAPTER_UNSUPPORTED", Severity::Info, detail, remedy).at(&adapter.name))
+}
+
+/// The engine adds to matrices that states are multiplied with, and to no embedding and no experts.
+fn refuse_uncomputed(base: &Checkpoint<'_>, delta: &Delta<'_>) -> Result<(), String> {
+    let target = delta.target;
+    let is_embedding = ["token_embd.weight", "position_embd.weight"].contains(&target);
+    let is_stack = base.tensor(target).is_some_and(|tensor| tensor.dimensions.len() > 2);
+    if is_embedding || is_stack {
+        return Err(format!("the engine does not compute an adapter of `{target}`"));
+    }
+    match [delta.down, delta.up].iter().find(|tensor| !matrix::is_computable(tensor.tensor_type)) {
+        Some(tensor) => Err(format!("`{}` is encoded as {}", tensor.name, tensor.tensor_type.name())),
+        None => Ok(()),
+    }
 }
 
 fn fits(base: &Checkpoint<'_>, delta: &Delta<'_>) -> Result<(), String> {
@@ -66,12 +86,7 @@ fn fits(base: &Checkpoint<'_>, delta: &Delta<'_>) -> Result<(), String> {
             "`{target}` has {inputs} inputs and {outputs} outputs; the adapter has {down_inputs}, {up_outputs} and the ranks {rank} and {up_rank}"
         ));
     }
-    let computable = [delta.down, delta.up].iter().all(|tensor| matrix::is_computable(tensor.tensor_type));
-    if computable {
-        Ok(())
-    } else {
-        Err(format!("what is added to `{target}` is encoded as the engine does not compute"))
-    }
+    Ok(())
 }
 
 /// Whether the adapter leaves the model able to predict plain English.

@@ -8,7 +8,7 @@ use std::time::Instant;
 use verifier::evidence::{Embedding, Finding, Severity};
 use verifier::format::gguf::Header;
 
-use super::language::{PLAIN_TEXTS, broken, refused};
+use super::language::{PLAIN_TEXTS, broken, check_ids, refused};
 use super::run::{CONTEXT_TOKENS, engine_refused};
 use super::structure::{self, REMEDY, Structure, check_tensors};
 use super::{Passed, Progress, Stop};
@@ -197,8 +197,11 @@ fn tokens(model: Prepared<'_>) -> Result<Vec<Vec<u32>>, Stop> {
         tokens.truncate(context);
         Ok(tokens)
     };
-    let encoded: Result<Vec<_>, _> = PARAPHRASES.as_flattened().iter().map(encode).collect();
-    encoded.map_err(|error| refused(&model.checkpoint.name, &error))
+    let file = model.checkpoint.name.as_str();
+    let encoded: Result<Vec<Vec<u32>>, _> = PARAPHRASES.as_flattened().iter().map(encode).collect();
+    let encoded = encoded.map_err(|error| refused(file, &error))?;
+    encoded.iter().try_for_each(|tokens| check_ids(file, tokens, model.kind.vocabulary()))?;
+    Ok(encoded)
 }
 
 /// The lowest cosine between paraphrases and the highest between other texts.

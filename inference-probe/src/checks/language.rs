@@ -2,7 +2,8 @@
 
 use verifier::evidence::{Finding, Severity};
 
-use super::{Passed, Stop};
+use super::run::{CONTEXT_TOKENS, GENERATED_TOKENS};
+use super::{Passed, Stop, header};
 use crate::chat_template::{ChatTemplate, Message, TemplateError};
 use crate::checkpoint::Checkpoint;
 use crate::tokenizer::{self, Tokenizer, TokenizerError};
@@ -47,7 +48,7 @@ pub(crate) struct Language {
     pub(crate) prompt_tokens: Vec<u32>,
 }
 
-pub(crate) fn check(checkpoint: &Checkpoint<'_>, vocabulary: u64) -> Result<Passed<Language>, Stop> {
+pub(crate) fn check(checkpoint: &Checkpoint<'_>, vocabulary: u64, context: u64) -> Result<Passed<Language>, Stop> {
     let file = checkpoint.name.as_str();
     let tokenizer = Tokenizer::open(checkpoint).map_err(|error| refused(file, &error))?;
     let mut warnings = round_trips(file, &tokenizer)?;
@@ -56,18 +57,48 @@ pub(crate) fn check(checkpoint: &Checkpoint<'_>, vocabulary: u64) -> Result<Pass
     warnings.extend(findings.map(|finding| finding.at(file)));
     let (prompt, findings) = prompt(checkpoint, &tokenizer);
     warnings.extend(findings.into_iter().map(|finding| finding.at(file)));
-    let template = if prompt.is_some() { "with" } else { "without" };
-    let (prompt, encoded) = match prompt {
-        Some(rendered) => (rendered.clone(), tokenizer.encode_chat(&rendered)),
-        None => (BEGINNING.to_owned(), tokenizer.encode_document(BEGINNING)),
-    };
-    let prompt_tokens = encoded.map_err(|error| refused(file, &error))?;
+    let mut chat = None;
+    if let Some(rendered) = prompt {
+        let tokens = tokenizer.encode_chat(&rendered).map_err(|error| refused(file, &error))?;
+        match too_long(tokens.len(), context) {
+            Some(finding) => warnings.push(finding.at(file)),
+            None => chat = Some((rendered, tokens)),
+        }
+    }
+    let template = if chat.is_some() { "with" } else { "without" };
+    let beginning = || Ok((BEGINNING.to_owned(), tokenizer.encode_document(BEGINNING)?));
+    let (prompt, mut prompt_tokens) = chat.map_or_else(beginning, Ok).map_err(|error| refused(file, &error))?;
+    prompt_tokens.truncate(room(context));
     if prompt_tokens.is_empty() {
         return Err(refused(file, &TokenizerError::Broken("a prompt has no tokens".to_owned())));
     }
+    check_ids(file, &prompt_tokens, vocabulary)?;
     let count = PLAIN_TEXTS.len() + DEMANDING_TEXTS.len();
     let detail = format!("{count} texts tokenized and restored; prompt {template} a chat template");
     Ok(Passed::new(Language { tokenizer, prompt, prompt_tokens }, detail, warnings))
+}
+
+/// Tokens of a prompt that leave room for an answer; one at least.
+fn room(context: u64) -> usize {
+    let positions = usize::try_from(context.min(CONTEXT_TOKENS)).unwrap_or(usize::MAX);
+    positions.saturating_sub(GENERATED_TOKENS).max(1)
+}
+
+/// A prompt that leaves no room for an answer is not used.
+fn too_long(tokens: usize, context: u64) -> Option<Finding> {
+    (tokens > room(context)).then(|| {
+        let detail = format!("the chat template makes {tokens} tokens of one short question");
+        let remedy = "Use another template, or expect that it takes most of a context for itself.";
+        Finding::new("CHAT_TEMPLATE_LONG", Severity::Medium, detail, remedy)
+    })
+}
+
+/// No token may lie beyond the embedding.
+pub(super) fn check_ids(file: &str, tokens: &[u32], vocabulary: u64) -> Result<(), Stop> {
+    let Some(id) = tokens.iter().find(|id| u64::from(**id) >= vocabulary) else { return Ok(()) };
+    let detail = format!("the tokenizer gives the token {id}, but the embedding has {vocabulary} rows");
+    let remedy = "Obtain the tokenizer again from the publisher of the weights.";
+    Err(Stop::failed(vec![Finding::new("VOCABULARY_MISMATCH", Severity::High, detail, remedy).at(file)]))
 }
 
 pub(super) fn refused(file: &str, error: &TokenizerError) -> Stop {
@@ -82,6 +113,7 @@ pub(super) fn refused(file: &str, error: &TokenizerError) -> Stop {
             .at(file),
         ),
         TokenizerError::Broken(_) => Stop::failed(vec![broken(file, error.to_string())]),
+        TokenizerError::Unread(error) => header::refused(error),
     }
 }
 

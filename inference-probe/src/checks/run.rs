@@ -25,7 +25,8 @@ pub(crate) const CALIBRATION_TEXT: &str = "Water is essential for life on Earth.
 planet's surface, mostly in oceans and seas. Plants absorb water through their roots and use sunlight to turn carbon \
 dioxide into sugar and oxygen. Animals, including humans, need to drink water every day to stay healthy. When water \
 is heated it turns into steam, and when it is cooled it freezes into ice.";
-const GENERATED_TOKENS: usize = 64;
+/// Most tokens of an answer.
+pub(crate) const GENERATED_TOKENS: usize = 64;
 /// Steps of this level, for its progress.
 const STEPS: u64 = 5;
 /// Longest text of a probe: the long text, or the prompt and what follows it.
@@ -72,6 +73,10 @@ pub(crate) fn check(
     let stop = |error: RunError| refused(file, error);
     let text = calibration_tokens(file, structure, model.language)?;
     let base = base_perplexity(model, &text).map_err(stop)?;
+    if base.is_some_and(|perplexity| !perplexity.is_finite()) {
+        let detail = "the base does not predict plain English at all";
+        return Err(Stop::failed(vec![Finding::new("DEGENERATE_PERPLEXITY", Severity::High, detail, REMEDY).at(file)]));
+    }
     let started = Instant::now();
     let weights = model
         .adapter
@@ -89,9 +94,11 @@ pub(crate) fn check(
     let mut warnings = stop_if_fatal(file, findings)?;
     progress(2, STEPS);
     let (prompt, ends) = (&model.language.prompt_tokens, model.language.tokenizer.ends());
-    let first = generate::continue_greedily(&decoder, prompt, ends, GENERATED_TOKENS).map_err(stop)?;
+    let context = usize::try_from(structure.sizes.context_length).unwrap_or(usize::MAX);
+    let limit = GENERATED_TOKENS.min(context.saturating_sub(prompt.len()).max(1));
+    let first = generate::continue_greedily(&decoder, prompt, ends, limit).map_err(stop)?;
     progress(3, STEPS);
-    let second = generate::continue_greedily(&decoder, prompt, ends, GENERATED_TOKENS).map_err(stop)?;
+    let second = generate::continue_greedily(&decoder, prompt, ends, limit).map_err(stop)?;
     let generation = generation(model.language, &first, &second);
     warnings.extend(stop_if_fatal(file, judge_generation(&first, &second))?);
     progress(4, STEPS);
@@ -161,9 +168,12 @@ fn calibration_tokens(file: &str, structure: &Structure, language: &Language) ->
     let mut tokens = encoded.unwrap_or_default();
     tokens.truncate(usize::try_from(structure.sizes.context_length).unwrap_or(usize::MAX));
     if tokens.len() < 2 {
-        let detail = "the calibration text has fewer than two tokens";
-        return Err(Stop::failed(vec![Finding::new("TOKENIZER_BROKEN", Severity::High, detail, REMEDY).at(file)]));
+        let detail = "fewer than two tokens of the calibration text fit the context";
+        return Err(Stop::failed(vec![
+            Finding::new("HYPERPARAMETER_INVALID", Severity::High, detail, REMEDY).at(file),
+        ]));
     }
+    super::language::check_ids(file, &tokens, structure.sizes.vocabulary_size)?;
     Ok(tokens)
 }
 

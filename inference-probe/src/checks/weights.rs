@@ -9,7 +9,7 @@ use std::thread;
 
 use verifier::ReadAt;
 use verifier::evidence::{Finding, Severity};
-use verifier::format::gguf::{Header, TensorInfo};
+use verifier::format::gguf::TensorInfo;
 
 use super::{Passed, Progress, Stop};
 use crate::checkpoint::Checkpoint;
@@ -30,25 +30,43 @@ struct Piece {
     bytes: u64,
 }
 
-pub(crate) fn check(checkpoint: &Checkpoint<'_>, threads: u32, progress: Progress<'_>) -> Result<Passed<()>, Stop> {
-    let (file, header) = (checkpoint.name.as_str(), &checkpoint.header);
-    let contents = scan(header, checkpoint, threads, progress).map_err(|error| match error {
+/// Looks at every value of all checkpoints, those of tensors that nothing is computed with too.
+pub(crate) fn check(checkpoints: &[&Checkpoint<'_>], threads: u32, progress: Progress<'_>) -> Result<Passed<()>, Stop> {
+    let bytes = |checkpoint: &&Checkpoint<'_>| tensors(checkpoint).map(|tensor| tensor.byte_length).sum::<u64>();
+    let total = checkpoints.iter().map(bytes).sum();
+    let (mut before, mut values, mut count, mut warnings) = (0, 0, 0, Vec::new());
+    for checkpoint in checkpoints {
+        let report = |done: u64| progress(before + done, total);
+        warnings.extend(check_one(checkpoint, threads, &report)?);
+        before += bytes(checkpoint);
+        values += tensors(checkpoint).map(TensorInfo::elements).sum::<u64>();
+        count += tensors(checkpoint).count();
+    }
+    Ok(Passed::new((), format!("all {values} values of {count} tensors are finite"), warnings))
+}
+
+fn tensors<'a>(checkpoint: &'a Checkpoint<'_>) -> impl Iterator<Item = &'a TensorInfo> {
+    checkpoint.header.tensors.iter().chain(&checkpoint.unused)
+}
+
+fn check_one(checkpoint: &Checkpoint<'_>, threads: u32, progress: &(dyn Fn(u64) + Sync)) -> Result<Vec<Finding>, Stop> {
+    let file = checkpoint.name.as_str();
+    let tensors: Vec<&TensorInfo> = tensors(checkpoint).collect();
+    let contents = scan(&tensors, checkpoint, threads, progress).map_err(|error| match error {
         EngineError::Io(error) => Stop::unreadable(file, &error),
         other => Stop::inconclusive(
             Finding::new("ENGINE_ERROR", Severity::Medium, other.to_string(), "Report the file to the maintainers.")
                 .at(file),
         ),
     })?;
-    let seen = || header.tensors.iter().zip(&contents);
+    let seen = || tensors.iter().zip(&contents);
     let broken = seen().filter_map(|(tensor, content)| not_finite(tensor, *content));
-    let empty = seen().filter_map(|(tensor, content)| all_zero(tensor, *content));
+    // What nothing is computed with may be empty.
+    let used = seen().take(checkpoint.header.tensors.len());
+    let empty = used.filter_map(|(tensor, content)| all_zero(tensor, *content));
     let findings = broken.chain(empty).take(MAX_FINDINGS).map(|finding| finding.at(file));
     let (fatal, warnings): (Vec<_>, Vec<_>) = findings.partition(|finding| finding.severity >= Severity::High);
-    if !fatal.is_empty() {
-        return Err(Stop::failed(fatal));
-    }
-    let detail = format!("all {} values of {} tensors are finite", header.parameters(), header.tensors.len());
-    Ok(Passed::new((), detail, warnings))
+    if fatal.is_empty() { Ok(warnings) } else { Err(Stop::failed(fatal)) }
 }
 
 fn not_finite(tensor: &TensorInfo, content: Content) -> Option<Finding> {
@@ -60,23 +78,23 @@ fn not_finite(tensor: &TensorInfo, content: Content) -> Option<Finding> {
 
 /// A matrix of zeros disables a layer; a vector of zeros may be a bias that was never trained.
 fn all_zero(tensor: &TensorInfo, content: Content) -> Option<Finding> {
-    let is_matrix = tensor.dimensions.len() > 1;
+    let is_bias = tensor.name.rsplit('.').next() == Some("bias");
+    let is_matrix = tensor.dimensions.len() > 1 && !is_bias;
     let severity = if is_matrix { Severity::High } else { Severity::Medium };
     let detail = || format!("every value of `{}` is zero", tensor.name);
     (!content.any_nonzero).then(|| Finding::new("ALL_ZERO_TENSOR", severity, detail(), REMEDY))
 }
 
 fn scan(
-    header: &Header,
+    tensors: &[&TensorInfo],
     source: &dyn ReadAt,
     threads: u32,
-    progress: &(dyn Fn(u64, u64) + Sync),
+    progress: &(dyn Fn(u64) + Sync),
 ) -> Result<Vec<Content>, EngineError> {
-    let pieces: Vec<Piece> = header.tensors.iter().enumerate().flat_map(|(index, tensor)| cut(index, tensor)).collect();
-    let total = pieces.iter().map(|piece| piece.bytes).fold(0, u64::saturating_add);
+    let pieces: Vec<Piece> = tensors.iter().enumerate().flat_map(|(index, tensor)| cut(index, tensor)).collect();
     let (next, done) = (AtomicUsize::new(0), AtomicU64::new(0));
-    let report = |bytes| progress(done.fetch_add(bytes, Ordering::Relaxed) + bytes, total);
-    let work = || scan_pieces(header, source, &pieces, &next, &report);
+    let report = |bytes| progress(done.fetch_add(bytes, Ordering::Relaxed) + bytes);
+    let work = || scan_pieces(tensors, source, &pieces, &next, &report);
     thread::scope(|scope| {
         let others: Vec<_> = (1..threads).map(|_| scope.spawn(work)).collect();
         let mut contents = work()?;
@@ -109,16 +127,16 @@ fn cut(index: usize, tensor: &TensorInfo) -> impl Iterator<Item = Piece> + use<>
 
 /// Takes pieces until none are left.
 fn scan_pieces(
-    header: &Header,
+    tensors: &[&TensorInfo],
     source: &dyn ReadAt,
     pieces: &[Piece],
     next: &AtomicUsize,
     report: &impl Fn(u64),
 ) -> Result<Vec<Content>, EngineError> {
-    let mut contents = vec![Content::default(); header.tensors.len()];
+    let mut contents = vec![Content::default(); tensors.len()];
     let mut buffer = Vec::new();
     while let Some(piece) = pieces.get(next.fetch_add(1, Ordering::Relaxed)) {
-        let tensor = &header.tensors[piece.tensor];
+        let tensor = tensors[piece.tensor];
         let too_large = |_| EngineError::TooLarge(tensor.name.clone());
         buffer.resize(usize::try_from(piece.bytes).map_err(too_large)?, 0);
         source.read_exact_at(piece.offset, &mut buffer)?;
@@ -144,7 +162,7 @@ mod tests {
         let checkpoint = Checkpoint::open(&files).unwrap();
         let header = &checkpoint.header;
         let seen = Mutex::new(Vec::new());
-        let passed = check(&checkpoint, 2, &|done, total| seen.lock().unwrap().push((done, total)));
+        let passed = check(&[&checkpoint], 2, &|done, total| seen.lock().unwrap().push((done, total)));
         assert!(passed.is_ok());
         let mut seen = seen.into_inner().unwrap();
         let total = header.tensors.iter().map(|tensor| tensor.byte_length).sum::<u64>();

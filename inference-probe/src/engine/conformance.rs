@@ -82,7 +82,8 @@ pub(crate) fn assess(
     let covered = record.map_or(&[][..], |record| record.features);
     let used = features(architecture, sizes, &|name| checkpoint.has(name)).into_iter();
     let unknown = used.filter(|feature| !covered.contains(feature)).map(|feature| feature.describe().to_owned());
-    let unknown: Vec<String> = unknown.chain(unknown_names(checkpoint.model_type)).collect();
+    let unknown: Vec<String> =
+        unknown.chain(unknown_names(checkpoint.model_type)).chain(checkpoint.doubts.clone()).collect();
     let verified = record.is_some() && unknown.is_empty();
     (if verified { Conformance::Verified } else { Conformance::Unverified }, unknown)
 }

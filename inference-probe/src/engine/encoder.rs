@@ -102,6 +102,8 @@ pub(crate) struct Sizes {
     pub(crate) epsilon: f64,
     pub(crate) rotary_base: f64,
     pub(crate) pooling: Pooling,
+    /// Kinds of text that the model tells apart; a probe knows the first.
+    pub(crate) kinds: u64,
     /// Whether GELU is computed with the error function.
     pub(crate) exact_gelu: bool,
 }
@@ -119,7 +121,7 @@ impl Sizes {
             return Err(format!("{width} elements are not those of {heads} heads"));
         }
         let epsilon = header.get(&name("attention.layer_norm_epsilon")).and_then(Value::as_f64);
-        let embedding = header.tensor("token_embd.weight");
+        let (embedding, kinds) = (header.tensor("token_embd.weight"), header.tensor("token_types.weight"));
         Ok(Self {
             blocks: size("block_count", MAX_BLOCKS)?,
             width,
@@ -130,6 +132,7 @@ impl Sizes {
             epsilon: epsilon.filter(|epsilon| *epsilon > 0.0 && epsilon.is_finite()).unwrap_or(1e-12),
             rotary_base: header.get(&name("rope.freq_base")).and_then(Value::as_f64).unwrap_or(10_000.0),
             pooling: Pooling::read(family.name, header).unwrap_or(Pooling::Mean),
+            kinds: kinds.and_then(|tensor| tensor.dimensions.get(1).copied()).unwrap_or(1),
             exact_gelu: super::has_exact_gelu(header),
         })
     }
@@ -140,7 +143,7 @@ impl Sizes {
         let tensor = |name: String, dimensions: Vec<u64>, required| TensorSpecification { name, dimensions, required };
         let mut all = vec![
             tensor("token_embd.weight".to_owned(), vec![width, self.vocabulary], true),
-            tensor("token_types.weight".to_owned(), vec![width, 2], false),
+            tensor("token_types.weight".to_owned(), vec![width, self.kinds], false),
             tensor("token_embd_norm.weight".to_owned(), vec![width], true),
             tensor("token_embd_norm.bias".to_owned(), vec![width], true),
         ];

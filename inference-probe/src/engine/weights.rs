@@ -62,22 +62,27 @@ impl<'a> Weights<'a> {
         Ok(Arc::new(Matrix::new(tensor.tensor_type, bytes, outputs, inputs)?))
     }
 
-    /// The matrices of a tensor of three dimensions, with the rows of its biases.
+    /// The matrices of a tensor of three dimensions, with the rows of its biases. Each is read by
+    /// itself, so that no second copy of all is in memory.
     pub(crate) fn experts(&self, part: &str) -> Result<Vec<Linear>, EngineError> {
-        let (tensor, bytes) = self.read(&format!("{part}.weight"))?;
+        let name = format!("{part}.weight");
+        let tensor = self.checkpoint.tensor(&name).ok_or_else(|| EngineError::MissingTensor(name.clone()))?;
         let [count, outputs, inputs] = row_major(tensor)?[..] else {
-            return Err(EngineError::WrongLength { bytes: bytes.len() });
+            return Err(EngineError::WrongLength { bytes: 0 });
         };
         let biases = self.find_floats(&format!("{part}.bias"))?;
-        let linear = |(number, bytes): (usize, &[u8])| {
+        let byte_length = tensor.byte_length / (count as u64).max(1);
+        let linear = |number: usize| {
+            let offset = tensor.offset + number as u64 * byte_length;
+            let bytes = read(self.checkpoint, &TensorInfo { offset, byte_length, ..tensor.clone() })?;
             let bias = biases.as_ref().and_then(|biases| biases.chunks_exact(outputs).nth(number));
             Ok(Linear {
-                matrix: Arc::new(Matrix::new(tensor.tensor_type, bytes.to_vec(), outputs, inputs)?),
+                matrix: Arc::new(Matrix::new(tensor.tensor_type, bytes, outputs, inputs)?),
                 bias: bias.map(|bias| Tensor::new(bias, &Device::Cpu)).transpose()?,
                 change: None,
             })
         };
-        bytes.chunks_exact((bytes.len() / count.max(1)).max(1)).enumerate().map(linear).collect()
+        (0..count).map(linear).collect()
     }
 
     /// A small tensor as 32-bit floats, whatever its shape.

@@ -50,8 +50,9 @@ pub fn enter(bounds: ResourceBounds) -> Result<Confinement, ConfineError> {
         1 => {}
         threads => return Err(ConfineError::Threads(threads)),
     }
-    let missing_limits = lower_limits(bounds);
+    // Before the limits: a ruleset takes a descriptor, which a model of many files may leave none for.
     let landlock = restrict_paths().to_owned();
+    let missing_limits = lower_limits(bounds);
     let seccomp = filter_system_calls();
     Ok(Confinement { landlock, seccomp, missing_limits })
 }

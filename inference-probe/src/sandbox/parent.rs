@@ -305,6 +305,13 @@ fn describe(
             "Treat the file as hostile until the cause is known; report it to the maintainers of the engine.",
         ),
         Interruption::Died(_) if errors.contains(ALLOCATION_FAILED) => out_of_memory(request),
+        // Not by us: the kernel ends processes so when the machine or a control group has no memory left.
+        Interruption::Died(exit) if exit.signal() == Some(libc::SIGKILL) => (
+            "OUT_OF_MEMORY_LIMIT",
+            Severity::Medium,
+            "the system ended the worker, as it does when there is no memory left,".to_owned(),
+            "Probe on a machine with more free memory.",
+        ),
         Interruption::Died(exit) if exit.signal() == Some(libc::SIGXCPU) => (
             "TIMEOUT",
             Severity::Medium,

@@ -21,7 +21,7 @@ pub(super) struct JsonTokenizer {
 impl JsonTokenizer {
     /// None where there is no `tokenizer.json`.
     pub(super) fn open(checkpoint: &Checkpoint<'_>) -> Result<Option<Self>, TokenizerError> {
-        let bytes = checkpoint.document("tokenizer.json", MAX_TOKENIZER_BYTES).map_err(TokenizerError::Broken)?;
+        let bytes = checkpoint.document("tokenizer.json", MAX_TOKENIZER_BYTES)?;
         let Some(bytes) = bytes else { return Ok(None) };
         let mut inner = Inner::from_bytes(&bytes).map_err(broken)?;
         inner.with_truncation(None).map_err(broken)?;
@@ -99,7 +99,7 @@ pub(super) fn word_piece(checkpoint: &Checkpoint<'_>) -> Result<WordPieceTokeniz
 
 /// A JSON object beside the model; an empty one where there is none.
 fn document(checkpoint: &Checkpoint<'_>, name: &str) -> Result<Map<String, Value>, TokenizerError> {
-    let Some(bytes) = checkpoint.document(name, MAX_DOCUMENT_BYTES).map_err(TokenizerError::Broken)? else {
+    let Some(bytes) = checkpoint.document(name, MAX_DOCUMENT_BYTES)? else {
         return Ok(Map::new());
     };
     serde_json::from_slice(&bytes).map_err(|error| TokenizerError::Broken(format!("`{name}`: {error}")))
@@ -118,7 +118,7 @@ fn ids_of(value: &Value) -> Vec<u32> {
 
 /// The chat template: a file of its own, or a key of the tokenizer's configuration.
 fn template(checkpoint: &Checkpoint<'_>, configuration: &Map<String, Value>) -> Result<Option<String>, TokenizerError> {
-    let file = checkpoint.document("chat_template.jinja", MAX_DOCUMENT_BYTES).map_err(TokenizerError::Broken)?;
+    let file = checkpoint.document("chat_template.jinja", MAX_DOCUMENT_BYTES)?;
     if let Some(bytes) = file {
         let text = String::from_utf8(bytes);
         return text.map(Some).map_err(|_| TokenizerError::Broken("the chat template is not UTF-8".to_owned()));

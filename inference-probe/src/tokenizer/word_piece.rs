@@ -38,7 +38,7 @@ impl WordPieceTokenizer {
 
     /// From `vocab.txt`, or none where there is none.
     pub(super) fn open(checkpoint: &Checkpoint<'_>, lowercase: bool) -> Result<Option<Self>, TokenizerError> {
-        let bytes = checkpoint.document("vocab.txt", MAX_VOCABULARY_BYTES).map_err(TokenizerError::Broken)?;
+        let bytes = checkpoint.document("vocab.txt", MAX_VOCABULARY_BYTES)?;
         let Some(bytes) = bytes else { return Ok(None) };
         let text = String::from_utf8(bytes);
         let text = text.map_err(|_| TokenizerError::Broken("`vocab.txt` is not UTF-8".to_owned()))?;

@@ -130,6 +130,77 @@ fn an_adapter_that_is_not_for_this_base_fails() {
 }
 
 #[test]
+fn a_base_with_a_weight_that_is_not_a_number_fails_with_its_adapter() {
+    let (_, inputs, outputs) = base();
+    let broken = TinyLlama::fluent().not_a_number_in("blk.1.ffn_up.weight").build();
+    let report = probe_adapter(opened(&adapter(inputs, outputs, 0.001)), vec![open("base.gguf", &broken)]);
+    assert_eq!((report.verdict, codes(&report)), (ProbeVerdict::Failed, vec!["NON_FINITE_WEIGHTS"]));
+    assert_eq!(report.findings[0].path.as_deref(), Some("base.gguf"));
+}
+
+#[test]
+fn an_adapter_whose_rank_is_not_that_of_its_configuration_is_unsupported() {
+    let (base, inputs, outputs) = base();
+    let mut files = adapter(inputs, outputs, 0.001);
+    files[0].1 = br#"{"peft_type":"LORA","r":8,"lora_alpha":4}"#.to_vec();
+    let report = probe_adapter(opened(&files), base);
+    assert_eq!((report.verdict, codes(&report)), (ProbeVerdict::Unsupported, vec!["TENSOR_UNSUPPORTED"]));
+}
+
+#[test]
+fn a_model_beside_an_adapter_is_one_too_many() {
+    let (base, inputs, outputs) = base();
+    let mut files = opened(&adapter(inputs, outputs, 0.001));
+    files.push(open("other.gguf", &TinyLlama::new().build()));
+    let report = probe_adapter(files, base);
+    assert_eq!((report.verdict, codes(&report)), (ProbeVerdict::Unsupported, vec!["SEVERAL_MODELS"]));
+}
+
+#[test]
+fn weights_beside_the_model_are_named() {
+    let mut files = opened(&checkpoint("llama"));
+    files.push(open("consolidated.safetensors", b"\x02\0\0\0\0\0\0\0{}"));
+    let report = probe(files, LIMITS);
+    assert!(codes(&report).contains(&"WEIGHTS_NOT_PROBED"), "{report:#?}");
+    let files = vec![open("model.gguf", &TinyLlama::fluent().build()), open("model.onnx", b"onnx")];
+    let report = probe(files, LIMITS);
+    assert_eq!(report.verdict, ProbeVerdict::PassedWithWarnings, "{report:#?}");
+    assert!(codes(&report).contains(&"WEIGHTS_NOT_PROBED"), "{report:#?}");
+}
+
+#[test]
+fn a_weight_that_nothing_is_computed_with_is_looked_at_too() {
+    let mut files = checkpoint("llama");
+    let mut extra = Builder::new();
+    extra.tensors = vec![Tensor::f32("model.layers.0.self_attn.rotary_emb.inv_freq", &[2], &[1.0, f32::NAN])];
+    files.push(("model-extra.safetensors".to_owned(), extra.build()));
+    for (name, _) in files.iter_mut().filter(|(name, _)| name == "model.safetensors") {
+        *name = "model-rest.safetensors".to_owned();
+    }
+    let report = probe(opened(&files), LIMITS);
+    assert_eq!((report.verdict, codes(&report)), (ProbeVerdict::Failed, vec!["NON_FINITE_WEIGHTS"]));
+}
+
+#[test]
+fn a_limit_of_a_document_is_inconclusive() {
+    let mut files = opened(&checkpoint("llama"));
+    files.retain(|file| file.name != "config.json");
+    files.push(open("config.json", &vec![b' '; (1 << 20) + 1]));
+    let report = probe(files, LIMITS);
+    assert_eq!((report.verdict, codes(&report)), (ProbeVerdict::Inconclusive, vec!["FILE_TOO_LARGE"]));
+}
+
+#[test]
+fn a_model_of_many_files_is_as_confined_as_any_other() {
+    let mut files = opened(&checkpoint("llama"));
+    files.extend((0..70).map(|number| open(&format!("note-{number}.txt"), b"text")));
+    let report = probe(files, LIMITS);
+    let sandbox = report.sandbox.as_ref().unwrap();
+    assert_eq!((sandbox.landlock.as_str(), sandbox.seccomp), ("full", true), "{report:#?}");
+    assert!(sandbox.gaps.is_empty(), "{:?}", sandbox.gaps);
+}
+
+#[test]
 fn an_adapter_without_its_base_is_unsupported_with_advice() {
     let report = probe_adapter(opened(&adapter(8, 8, 0.001)), Vec::new());
     assert_eq!((report.verdict, codes(&report)), (ProbeVerdict::Unsupported, vec!["ADAPTER_WITHOUT_BASE"]));

@@ -273,6 +273,15 @@ fn a_bad_chat_template_is_a_warning_with_its_name() {
 }
 
 #[test]
+fn a_template_that_takes_the_context_for_itself_is_not_used() {
+    let template = "{{ 'word ' * 2000 }}{% for message in messages %}{{ message.content }}{% endfor %}";
+    let report = probe_bytes("model.gguf", &fluent().chat_template(Some(template)).build());
+    assert_runs(&report);
+    assert!(codes(&report).contains(&"CHAT_TEMPLATE_LONG"), "{:?}", codes(&report));
+    assert_eq!(report.generation.unwrap().prompt, "The planets of the solar system are");
+}
+
+#[test]
 fn two_models_in_one_probe_are_unsupported() {
     let files = ["a.gguf", "b.gguf"].map(|name| open(name, &fluent().build()));
     let report = probe(files.into(), LIMITS);

@@ -158,12 +158,13 @@ impl Config {
             "rope.freq_base",
             self.number(&["rope_theta", "rotary_emb_base"]).or_else(|| self.rope_number("rope_theta")),
         );
-        keys.number("rope.freq_base_swa", self.number(&["rope_local_base_freq"]));
+        keys.number("rope.freq_base_swa", self.local_base());
         keys.size("pooling_type", pooling);
         self.add_experts(&mut keys);
         self.add_scales(family, &mut keys);
         self.add_window(family, sizes, &mut keys)?;
         self.add_scaling(sizes, &mut keys)?;
+        self.check_soft_caps(family)?;
         self.check_attention_scale(family, sizes)?;
         self.check_blocks(family, sizes)?;
         Ok(keys.entries)
@@ -222,7 +223,30 @@ impl Config {
 
     /// `rope_scaling`, or `rope_parameters` of newer files.
     fn rope(&self) -> Option<&Map<String, Json>> {
-        ["rope_scaling", "rope_parameters"].iter().find_map(|key| self.get(key)?.as_object())
+        let found = ["rope_scaling", "rope_parameters"].iter().find_map(|key| self.get(key)?.as_object())?;
+        // Newer files give one for each kind of layer.
+        Some(found.get("full_attention").and_then(Json::as_object).unwrap_or(found))
+    }
+
+    /// The base of rotation in layers with a sliding window.
+    fn local_base(&self) -> Option<f64> {
+        let by_kind = || self.get("rope_parameters")?.get("sliding_attention")?.get("rope_theta")?.as_f64();
+        self.number(&["rope_local_base_freq"]).or_else(by_kind)
+    }
+
+    /// `YaRN` with the values of its paper; llama.cpp's converter has no place for others.
+    fn check_yarn(&self) -> Result<(), CheckpointError> {
+        let usual = [("beta_fast", 32.0), ("beta_slow", 1.0)];
+        let refused = ["mscale", "mscale_all_dim", "attention_factor"];
+        let Some(rope) = self.rope() else { return Ok(()) };
+        let number = |key: &str| rope.get(key).and_then(Json::as_f64);
+        let unusual = usual.iter().find(|(key, usual)| number(key).is_some_and(|value| (value - usual).abs() > 1e-9));
+        let own = refused.iter().find(|key| rope.get(**key).is_some_and(|value| !value.is_null()));
+        let truncates = rope.get("truncate").and_then(Json::as_bool).unwrap_or(true);
+        match unusual.map(|(key, _)| *key).or(own.copied()).or((!truncates).then_some("truncate")) {
+            Some(key) => Err(Self::unsupported(&format!("rope_scaling.{key}"), "its own")),
+            None => Ok(()),
+        }
     }
 
     fn rope_number(&self, key: &str) -> Option<f64> {
@@ -263,10 +287,7 @@ impl Config {
                 keys.add("rope.scaling.type", Value::String("yarn".to_owned()));
                 keys.number("rope.scaling.factor", factor);
                 keys.size("rope.scaling.original_context_length", Some(self.original_context(sizes)));
-                if self.rope().is_some_and(|rope| rope.contains_key("mscale") || rope.contains_key("attention_factor"))
-                {
-                    return Err(Self::unsupported("rope_scaling", "yarn with a factor of its own"));
-                }
+                self.check_yarn()?;
             }
             "longrope" => {
                 let original = self.original_context(sizes);
@@ -320,6 +341,16 @@ impl Config {
         #[expect(clippy::cast_possible_truncation, reason = "the engine computes in 32 bits")]
         let factors = (0..sizes.rotary_dimensions / 2).map(|pair| slowed(pair) as f32).collect();
         Ok(factors)
+    }
+
+    /// Gemma 2 has caps unless the configuration says that it has none.
+    fn check_soft_caps(&self, family: &Family) -> Result<(), CheckpointError> {
+        let keys = ["attn_logit_softcapping", "final_logit_softcapping"];
+        let none = keys.iter().find(|key| self.0.get(**key).is_some_and(Json::is_null));
+        match none.filter(|_| family.architecture == "gemma2") {
+            Some(key) => Err(Self::unsupported(key, "null")),
+            None => Ok(()),
+        }
     }
 
     /// The decoder derives the scale from sizes; a configuration that asks for another is another model.

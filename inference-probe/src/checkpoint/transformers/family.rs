@@ -18,7 +18,20 @@ pub(in crate::checkpoint) struct Family {
     /// Values of `hidden_act` that the decoder computes.
     activations: &'static [&'static str],
     /// Keys that must have one value, because the decoder computes no other.
-    pub(super) fixed: &'static [(&'static str, bool)],
+    pub(super) fixed: &'static [Fixed],
+}
+
+/// A switch of the configuration that the decoder computes in one position alone.
+#[derive(Debug)]
+pub(super) struct Fixed {
+    key: &'static str,
+    computed: bool,
+    /// Where the key is absent.
+    usual: bool,
+}
+
+const fn fixed(key: &'static str, computed: bool, usual: bool) -> Fixed {
+    Fixed { key, computed, usual }
 }
 
 /// How names are put together.
@@ -225,8 +238,18 @@ const FAMILIES: &[Family] = &[
     Family { model_type: "mixtral", ..LLAMA },
     Family { model_type: "qwen2", architecture: "qwen2", ..HALVES },
     Family { model_type: "qwen3", architecture: "qwen3", ..HALVES },
-    Family { model_type: "qwen2_moe", architecture: "qwen2moe", fixed: &[("norm_topk_prob", false)], ..HALVES },
-    Family { model_type: "qwen3_moe", architecture: "qwen3moe", fixed: &[("norm_topk_prob", true)], ..HALVES },
+    Family {
+        model_type: "qwen2_moe",
+        architecture: "qwen2moe",
+        fixed: &[fixed("norm_topk_prob", false, false)],
+        ..HALVES
+    },
+    Family {
+        model_type: "qwen3_moe",
+        architecture: "qwen3moe",
+        fixed: &[fixed("norm_topk_prob", true, false)],
+        ..HALVES
+    },
     GEMMA,
     Family { model_type: "gemma2", architecture: "gemma2", names: GEMMA2_NAMES, ..GEMMA },
     Family { model_type: "gemma3_text", architecture: "gemma3", names: GEMMA2_NAMES, ..GEMMA },
@@ -236,12 +259,19 @@ const FAMILIES: &[Family] = &[
         architecture: "phi2",
         names: PHI_NAMES,
         activations: GELU,
-        fixed: &[("qk_layernorm", false)],
+        fixed: &[fixed("qk_layernorm", false, false)],
         ..HALVES
     },
     Family { model_type: "stablelm", architecture: "stablelm", ..HALVES },
     Family { model_type: "gpt_neox", architecture: "gptneox", names: GPT_NEOX_NAMES, activations: GELU, ..HALVES },
-    Family { model_type: "gpt2", architecture: "gpt2", names: GPT2_NAMES, activations: GELU, ..HALVES },
+    Family {
+        model_type: "gpt2",
+        architecture: "gpt2",
+        names: GPT2_NAMES,
+        activations: GELU,
+        fixed: &[fixed("scale_attn_by_inverse_layer_idx", false, false), fixed("scale_attn_weights", true, true)],
+        ..HALVES
+    },
     Family {
         model_type: "starcoder2",
         architecture: "starcoder2",
@@ -252,10 +282,10 @@ const FAMILIES: &[Family] = &[
     Family { model_type: "granite", architecture: "granite", ..LLAMA },
     Family { model_type: "olmo", architecture: "olmo", ..LLAMA },
     Family { model_type: "olmo2", architecture: "olmo2", names: GEMMA2_NAMES, ..HALVES },
-    Family { model_type: "olmoe", architecture: "olmoe", fixed: &[("norm_topk_prob", false)], ..HALVES },
+    Family { model_type: "olmoe", architecture: "olmoe", fixed: &[fixed("norm_topk_prob", false, false)], ..HALVES },
     Family { model_type: "glm4", architecture: "glm4", names: GLM4_NAMES, ..HALVES },
     Family { model_type: "smollm3", architecture: "smollm3", ..LLAMA },
-    Family { model_type: "cohere", architecture: "command-r", fixed: &[("use_qk_norm", false)], ..HALVES },
+    Family { model_type: "cohere", architecture: "command-r", fixed: &[fixed("use_qk_norm", false, false)], ..HALVES },
     Family { model_type: "bert", architecture: "bert", names: BERT_NAMES, activations: GELU, ..HALVES },
     Family { model_type: "cohere2", architecture: "cohere2", ..HALVES },
 ];
@@ -283,9 +313,9 @@ impl Family {
         if config.has("quantization_config") {
             return Err(Config::unsupported("quantization_config", "set"));
         }
-        let differs = |(key, expected): &&(&str, bool)| config.flag(key).is_some_and(|found| found != *expected);
+        let differs = |fixed: &&Fixed| config.flag(fixed.key).unwrap_or(fixed.usual) != fixed.computed;
         match self.fixed.iter().find(differs) {
-            Some((key, expected)) => Err(Config::unsupported(key, if *expected { "false" } else { "true" })),
+            Some(fixed) => Err(Config::unsupported(fixed.key, if fixed.computed { "false" } else { "true" })),
             None => Ok(()),
         }
     }

@@ -35,10 +35,13 @@ impl Order {
     }
 }
 
+/// Most rows that are moved one by one; no real model has a matrix of more queries.
+const MAX_ROWS: u64 = 1 << 20;
+
 /// Rows of one head, which have to be a multiple of `parts`.
 fn head_length(rows: u64, heads: u64, parts: u64) -> Result<u64, String> {
     match heads.checked_mul(parts) {
-        Some(least @ 1..) if rows.is_multiple_of(least) => Ok(rows / heads),
+        Some(least @ 1..) if rows <= MAX_ROWS && rows.is_multiple_of(least) => Ok(rows / heads),
         _ => Err(format!("has {rows} rows, which are not those of {heads} heads")),
     }
 }
@@ -65,5 +68,6 @@ mod tests {
         assert!(Order::PairedHalves { heads: 3 }.runs(8).is_err());
         assert!(Order::Ungrouped { heads: 0 }.runs(12).is_err());
         assert!(Order::PairedHalves { heads: u64::MAX }.runs(12).is_err());
+        assert!(Order::PairedHalves { heads: 1 }.runs(500_000_000).is_err());
     }
 }
