@@ -52,7 +52,9 @@ impl BytePairs {
         let unsupported = || TokenizerError::Unsupported(format!("`gpt2` with the splitter `{name}`"));
         let splitting = splitting::find(name).ok_or_else(unsupported)?;
         let vocabulary: Vocab = tokens(header).iter().cloned().zip(0..).collect();
-        let (merges, lost_merges) = merges(header, &vocabulary);
+        let missing = || TokenizerError::Broken("`tokenizer.ggml.merges` is missing".to_owned());
+        let lines = header.get("tokenizer.ggml.merges").ok_or_else(missing)?.as_array().and_then(Array::as_strings);
+        let (merges, lost_merges) = merges(lines.unwrap_or_default(), &vocabulary);
         let marks = marks(header, &vocabulary);
         let model = BPE::builder().vocab_and_merges(vocabulary, merges).ignore_merges(splitting.keeps_whole_words);
         // What one probe tokenizes is too little for a cache to pay.
@@ -126,10 +128,8 @@ fn pre_tokenizer(splitting: &Splitting) -> Result<Sequence, TokenizerError> {
     Ok(Sequence::new(steps))
 }
 
-/// The header's merges, without those that the vocabulary does not allow, and the number of these.
-fn merges(header: &Header, vocabulary: &Vocab) -> (Merges, usize) {
-    let lines =
-        header.get("tokenizer.ggml.merges").and_then(|value| value.as_array()?.as_strings()).unwrap_or_default();
+/// The merges, without those that the vocabulary does not allow, and the number of these.
+fn merges(lines: &[String], vocabulary: &Vocab) -> (Merges, usize) {
     let mut merged = String::new();
     let mut is_possible = |left: &str, right: &str| {
         merged.clear();
@@ -198,6 +198,16 @@ mod tests {
     #[test]
     fn a_name_that_is_not_known_is_unsupported() {
         assert!(matches!(BytePairs::from_header(&header("kimi-k2")), Err(TokenizerError::Unsupported(_))));
+    }
+
+    #[test]
+    fn a_header_without_merges_is_broken_and_one_with_unknown_merges_not_verified() {
+        let mut header = header("gpt-2");
+        let number = header.metadata.iter().position(|(key, _)| key == "tokenizer.ggml.merges").unwrap();
+        header.metadata[number].1 = Value::Array(Array::Strings(vec!["h e".to_owned(), "he z".to_owned()]));
+        assert_eq!(BytePairs::from_header(&header).unwrap().unverified().unwrap(), "has 1 merges that make no token");
+        header.metadata.remove(number);
+        assert!(matches!(BytePairs::from_header(&header), Err(TokenizerError::Broken(_))));
     }
 
     #[test]

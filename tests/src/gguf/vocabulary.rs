@@ -39,7 +39,7 @@ pub(super) fn byte_level(token_count: usize) -> Vec<(Vec<u8>, Value)> {
 
 /// What a vocabulary of byte pairs merges, best first, in GPT-2's stand-ins (`Ġ` is a space, `Ċ` a line feed, `č` a
 /// carriage return). Many join what one way of splitting text into words keeps apart and another does not.
-const MERGES: [&str; 72] = [
+const MERGES: [&str; 75] = [
     "1 2",
     "12 3",
     "3 4",
@@ -112,12 +112,18 @@ const MERGES: [&str; 72] = [
     "ì ķ",
     "ð Ł",
     "Ġ ðŁ",
+    "ĠĠ Ġ",
+    "): Ċ",
+    "e Ìģ",
 ];
+
+/// A token that no merges make: only who takes whole words as they are finds it.
+const WHOLE_WORD: &str = "Ġworld";
 
 /// The metadata of a vocabulary of byte pairs whose texts are split in the manner called `splitting`.
 pub(super) fn byte_pairs(splitting: &str) -> Vec<(Vec<u8>, Value)> {
     let merged = MERGES.iter().map(|merge| merge.replace(' ', ""));
-    let plain = (0..256).map(token).chain(merged);
+    let plain = (0..256).map(token).chain(merged).chain([WHOLE_WORD.to_owned()]);
     let tokens: Vec<(String, i32)> = plain.map(|text| (text, NORMAL)).collect();
     let control = CONTROL_TOKENS.iter().map(|text| (text.to_string(), CONTROL));
     let tokens: Vec<(String, i32)> = tokens.into_iter().chain(control).collect();
@@ -134,7 +140,7 @@ pub(super) fn byte_pairs(splitting: &str) -> Vec<(Vec<u8>, Value)> {
 }
 
 /// Tokens of [`byte_pairs`].
-pub(super) const BYTE_PAIRS_SIZE: usize = VOCABULARY_SIZE + MERGES.len();
+pub(super) const BYTE_PAIRS_SIZE: usize = VOCABULARY_SIZE + MERGES.len() + 1;
 
 /// The byte-level vocabulary as a `tokenizer.json`.
 pub(super) fn byte_level_tokenizer() -> String {
