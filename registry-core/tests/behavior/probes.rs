@@ -337,16 +337,42 @@ on_both_databases! {
         assert_eq!(world.probe_view(&adapter.1).await.status, Status::Failed);
     }
 
-    async fn adapter_never_reads_a_base_that_its_readers_may_not_know_of(world: World) {
+    async fn adapter_never_reads_a_private_base_of_another_namespace(world: World) {
         const CARD: &[u8] = b"---\nbase_model: secret/base\nbase_model_relation: adapter\n---\n# A\n";
         world.pushed("secret/base", &[("base.gguf", b"GGUF of a base")]).await;
         world.probe(&report(ProbeVerdict::Passed)).await;
-        let public = world.model_seen_by("acme/adapter", Visibility::Public).await;
-        let files: [(&str, &[u8]); 2] = [("w.gguf", &tiny_model()), ("README.md", CARD)];
-        world.push(&public, &files).await;
+        for (name, visibility, bases) in [
+            ("acme/public", Visibility::Public, 0),
+            ("acme/internal", Visibility::Internal, 0),
+            ("acme/private", Visibility::Private, 0),
+            ("secret/private", Visibility::Private, 1),
+        ] {
+            let adapter = world.model_seen_by(name, visibility).await;
+            // Other bytes for each, so that no report is there before.
+            world.push(&adapter, &[("w.gguf", name.as_bytes()), ("README.md", CARD)]).await;
+            world.run_others().await;
+            let (lease, task) = world.next_probe().await.unwrap();
+            assert_eq!(task.base.len(), bases, "{name}");
+            world.registry.finish_probe(&lease, &task, report(ProbeVerdict::Passed)).await.unwrap();
+        }
+    }
+
+    async fn adapter_reads_a_base_of_another_namespace_that_is_as_visible(world: World) {
+        const CARD: &[u8] = b"---\nbase_model: other/base\nbase_model_relation: adapter\n---\n# A\n";
+        let base = world.model_seen_by("other/base", Visibility::Internal).await;
+        world.push(&base, &[("base.gguf", b"GGUF of a base")]).await;
         world.run_others().await;
-        let (_, task) = world.next_probe().await.unwrap();
-        assert!(task.base.is_empty(), "{:?}", task.base);
+        world.probe(&report(ProbeVerdict::Passed)).await;
+        for (name, visibility, bases) in
+            [("acme/private", Visibility::Private, 1), ("acme/internal", Visibility::Internal, 1), ("acme/public", Visibility::Public, 0)]
+        {
+            let adapter = world.model_seen_by(name, visibility).await;
+            world.push(&adapter, &[("w.gguf", name.as_bytes()), ("README.md", CARD)]).await;
+            world.run_others().await;
+            let (lease, task) = world.next_probe().await.unwrap();
+            assert_eq!(task.base.len(), bases, "{name}");
+            world.registry.finish_probe(&lease, &task, report(ProbeVerdict::Passed)).await.unwrap();
+        }
     }
 
     async fn reports_of_earlier_releases_are_found_by_their_files(world: World) {
