@@ -164,7 +164,7 @@ impl Worker {
         progress: &Arc<Progress>,
     ) -> Result<&'static str, Error> {
         let JobOutcome::Probe(task) = self.registry.run_job(lease).await? else { return Ok("done") };
-        let needed = memory::estimate(&self.registry, &task).await?;
+        let needed = memory::estimate(&task, self.probe.limits.memory_bytes);
         let Some(_place) = self.admission.admit(needed) else {
             tracing::info!(job = lease.job_id, bytes = needed, "a probe waits for memory");
             return self.registry.release_job(lease).await.map(|()| "released");

@@ -188,6 +188,9 @@ pub(crate) struct ActiveProbe {
     pub(crate) is_running: bool,
     /// Whether the revision had a report before.
     pub(crate) is_renewal: bool,
+    /// Whether somebody asked for it. Others may be settled by a report that there is, or be dropped
+    /// because no ref points to the revision.
+    pub(crate) is_requested: bool,
     /// Level and percent.
     pub(crate) progress: Option<(String, u8)>,
 }
@@ -201,12 +204,16 @@ pub(crate) async fn active_probes(connection: &impl ConnectionTrait, revision_id
                  AND state IN ('queued', 'running') ORDER BY state DESC, id LIMIT 100";
     let values = vec![first.clone().into(), from.into(), to.into()];
     let rows = job::Entity::find().from_raw_sql(sql(connection, query, values)).all(connection).await?;
-    let active = |row: job::Model| ActiveProbe {
-        is_running: row.state == JobState::Running.as_str(),
-        is_renewal: row.dedup_key != first,
-        progress: row.progress_level.zip(row.progress_percent.and_then(|percent| u8::try_from(percent).ok())),
+    let active = |row: job::Model| -> Result<ActiveProbe> {
+        let work: Work = serde_json::from_str(&row.payload)?;
+        Ok(ActiveProbe {
+            is_running: row.state == JobState::Running.as_str(),
+            is_renewal: row.dedup_key != first,
+            is_requested: matches!(work, Work::Reprobe { cause: Renewal::Requested(_), .. }),
+            progress: row.progress_level.zip(row.progress_percent.and_then(|percent| u8::try_from(percent).ok())),
+        })
     };
-    Ok(rows.into_iter().map(active).collect())
+    rows.into_iter().map(active).collect()
 }
 
 /// Ends a job in the transaction that stores its result; fails if the lease was lost.

@@ -88,9 +88,11 @@ impl Registry {
     }
 }
 
-/// Whether everybody who sees the child may know of the parent.
+/// Whether everybody who sees the child may know of the parent. The readers of one namespace are not
+/// those of another, so a private model is told of in its own alone.
 pub(crate) fn may_be_told(parent: &ModelInfo, child: &ModelInfo) -> bool {
-    parent.name.namespace == child.name.namespace || openness(parent.visibility) >= openness(child.visibility)
+    let is_as_open = openness(parent.visibility) >= openness(child.visibility);
+    parent.name.namespace == child.name.namespace || (parent.visibility != Visibility::Private && is_as_open)
 }
 
 /// How many people see it.

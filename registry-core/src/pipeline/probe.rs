@@ -19,7 +19,16 @@ pub struct ProbeTask {
     pub files: Vec<ProbeFile>,
     /// Of the model that an adapter changes, where it is here and the adapter may know of it.
     pub base: Vec<ProbeFile>,
+    /// Entries of the largest vocabulary among them, where inspection counted one.
+    pub vocabulary: Option<u64>,
     pub(crate) key: EvidenceKey,
+}
+
+/// What an engine loads of one revision.
+#[derive(Debug, Default)]
+struct Loaded {
+    files: Vec<ProbeFile>,
+    vocabulary: Option<u64>,
 }
 
 /// One file the engine may open.
@@ -44,13 +53,13 @@ impl Registry {
         revision: Revision,
         files: &[FileSpec],
     ) -> Result<Option<ProbeTask>> {
-        let files = loaded(files, self.inspection(&revision).await?.as_ref());
-        let base = self.base_files(&revision).await?;
+        let own = loaded(files, self.inspection(&revision).await?.as_ref());
+        let base = self.base(&revision).await?;
         let requested = match &lease.work {
             Work::Reprobe { cause: Renewal::Requested(request), .. } => Some(request.clone()),
             _ => None,
         };
-        let key = self.probe_key(&files, &base, requested.as_deref());
+        let key = self.probe_key(&own.files, &base.files, requested.as_deref());
         let known = if requested.is_none() { self.last_evidence(&key).await? } else { None };
         if let Some((key, found)) = known {
             self.finish_stage(lease, &revision, &key, &found).await?;
@@ -61,7 +70,8 @@ impl Registry {
             self.supersede_probe(lease, &revision).await?;
             return Ok(None);
         }
-        Ok(Some(ProbeTask { revision, files, base, key }))
+        let vocabulary = own.vocabulary.max(base.vocabulary);
+        Ok(Some(ProbeTask { revision, files: own.files, base: base.files, vocabulary, key }))
     }
 
     fn probe_key(&self, files: &[ProbeFile], base: &[ProbeFile], requested: Option<&str>) -> EvidenceKey {
@@ -73,30 +83,30 @@ impl Registry {
         EvidenceKey::new(Stage::Probe, &self.settings.probe_version, configuration, inputs)
     }
 
-    /// The files of the model that the revision is an adapter of. It is found as its lineage is: by
+    /// What is loaded of the model that the revision is an adapter of. It is found as its lineage is: by
     /// name, at the head of its main branch, and only where everybody who sees the adapter may know of it.
-    async fn base_files(&self, revision: &Revision) -> Result<Vec<ProbeFile>> {
+    async fn base(&self, revision: &Revision) -> Result<Loaded> {
         let edges = lineage_edge::Entity::find()
             .filter(lineage_edge::Column::RevisionId.eq(&revision.id))
             .filter(lineage_edge::Column::Relation.eq(Relation::Adapter.as_str()))
             .order_by_asc(lineage_edge::Column::Parent);
         for edge in edges.all(&self.db).await? {
-            let files = self.files_of_base(revision, &edge.parent).await?;
-            if !files.is_empty() {
-                return Ok(files);
+            let base = self.base_named(revision, &edge.parent).await?;
+            if !base.files.is_empty() {
+                return Ok(base);
             }
         }
-        Ok(Vec::new())
+        Ok(Loaded::default())
     }
 
-    async fn files_of_base(&self, revision: &Revision, name: &str) -> Result<Vec<ProbeFile>> {
-        let Ok(name) = name.parse() else { return Ok(Vec::new()) };
-        let Some(parent) = self.model_named(&self.db, &name).await? else { return Ok(Vec::new()) };
+    async fn base_named(&self, revision: &Revision, name: &str) -> Result<Loaded> {
+        let Ok(name) = name.parse() else { return Ok(Loaded::default()) };
+        let Some(parent) = self.model_named(&self.db, &name).await? else { return Ok(Loaded::default()) };
         let adapter = self.model_by_id(&revision.model_id).await?;
         if parent.id == adapter.id || !may_be_told(&parent, &adapter) {
-            return Ok(Vec::new());
+            return Ok(Loaded::default());
         }
-        let Some(head) = main_head(&self.db, &parent.id).await? else { return Ok(Vec::new()) };
+        let Some(head) = main_head(&self.db, &parent.id).await? else { return Ok(Loaded::default()) };
         let files = files_of(&self.db, &head.id).await?;
         Ok(loaded(&files, self.inspection(&head).await?.as_ref()))
     }
@@ -138,9 +148,12 @@ impl Registry {
 }
 
 /// The files that an engine reads.
-fn loaded(files: &[FileSpec], inspection: Option<&Inspection>) -> Vec<ProbeFile> {
-    let Some(inspection) = inspection else { return Vec::new() };
+fn loaded(files: &[FileSpec], inspection: Option<&Inspection>) -> Loaded {
+    let Some(inspection) = inspection else { return Loaded::default() };
     let to_probe =
         |file: &FileSpec| ProbeFile { path: file.path.clone(), sha256: file.sha256.clone(), size: file.size };
-    files.iter().filter(|file| inspection.is_loaded(&file.path)).map(to_probe).collect()
+    Loaded {
+        files: files.iter().filter(|file| inspection.is_loaded(&file.path)).map(to_probe).collect(),
+        vocabulary: inspection.vocabulary_size(),
+    }
 }

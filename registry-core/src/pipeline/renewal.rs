@@ -41,7 +41,8 @@ impl Registry {
     /// Has a revision probed again, whatever report it has and whether or not a ref points to it.
     /// Answers whether the probe waits or runs, or is done where `key` names a request that was.
     ///
-    /// One probe that was asked for and waits or runs is enough: asking again changes nothing.
+    /// One probe that was asked for and waits or runs is enough: asking again changes nothing. Another
+    /// that waits or runs is not: it may end without having run.
     pub async fn request_probe(
         &self,
         caller: &Caller,
@@ -57,7 +58,8 @@ impl Registry {
         let cause = Renewal::Requested(request.to_string());
         let txn = begin(&self.db).await?;
         lock_model(&txn, &model.id).await?;
-        if let Some(active) = active_probes(&txn, &revision.id).await?.first() {
+        let active = active_probes(&txn, &revision.id).await?;
+        if let Some(active) = active.iter().find(|active| active.is_requested) {
             return Ok(if active.is_running { JobState::Running } else { JobState::Queued });
         }
         let work = Work::Reprobe { revision: revision.id.clone(), cause };

@@ -224,11 +224,12 @@ impl Registry {
             return Ok(true);
         }
         let Some(head) = main_head(connection, &other.id).await? else { return Ok(false) };
-        let theirs = self.ancestors(connection, other, &head).await?;
+        let theirs = self.ancestors(connection, model, &head).await?;
         Ok(theirs.contains(&key(&model.name.to_string())) || !own.is_disjoint(&theirs))
     }
 
-    /// Names of everything that a revision says it was made from, by way of models that are here.
+    /// Names of everything that a revision says it was made from, by way of models that are here and
+    /// that whoever sees `model` may know of.
     async fn ancestors(
         &self,
         connection: &impl ConnectionTrait,

@@ -129,10 +129,14 @@ on_both_databases! {
     async fn a_private_parent_of_others_tells_nothing(world: World) {
         let card = b"---\nlicense: apache-2.0\nbase_model: secret/base\n---\n";
         let secret = world.card("secret/base", Visibility::Private, b"---\nlicense: cc-by-nc-4.0\n---\n").await;
-        let child = world.card("acme/child", Visibility::Public, card).await;
-        let view = world.view(&child, "development", "").await;
-        assert_eq!(view.assessment.effective_licenses, ["Apache-2.0"]);
-        assert_eq!(view.lineage[1].license, None);
+        for (name, visibility) in
+            [("acme/a", Visibility::Public), ("acme/b", Visibility::Internal), ("acme/c", Visibility::Private)]
+        {
+            let child = world.card(name, visibility, card).await;
+            let view = world.view(&child, "development", "").await;
+            assert_eq!(view.assessment.effective_licenses, ["Apache-2.0"], "{name}");
+            assert_eq!(view.lineage[1].license, None, "{name}");
+        }
         let own = world.card("secret/child", Visibility::Private, card).await;
         assert_eq!(world.view(&own, "development", "").await.assessment.effective_licenses, ["Apache-2.0", "CC-BY-NC-4.0"]);
         drop(secret);

@@ -11,6 +11,10 @@ use crate::support::{World, first_page, on_both_databases, report, tiny_model};
 const PROBES: Claim = Claim { kinds: JobKinds::Probes, namespace_probes: 0 };
 const OTHERS: Claim = Claim { kinds: JobKinds::AllButProbes, namespace_probes: 0 };
 
+/// The card of an adapter of `acme/base`.
+const ADAPTER: &[u8] = b"---\nlicense: apache-2.0\nbase_model: acme/base\nbase_model_relation: adapter\n---\n# A\n";
+const REQUESTS: &str = "SELECT COUNT(*) FROM audit_event WHERE kind = 'probe.requested'";
+
 /// A report that got as far as the calibration.
 fn measured(perplexity: f64) -> ProbeReport {
     let fingerprint = Some(Fingerprint { digest: "a".repeat(64), sample: vec![1.0, 2.0] });
@@ -186,7 +190,7 @@ on_both_databases! {
         assert_eq!(perplexities(&history), [20.1, 20.0]);
         assert_eq!(history.iter().map(|record| record.is_selected).collect::<Vec<_>>(), [true, false]);
         assert_eq!(world.probe_view(&of.1).await.renewal, None);
-        assert_eq!(world.count("SELECT COUNT(*) FROM audit_event WHERE kind = 'probe.requested'").await, 1);
+        assert_eq!(world.count(REQUESTS).await, 1);
     }
 
     async fn request_under_the_same_key_is_the_same_request(world: World) {
@@ -220,6 +224,32 @@ on_both_databases! {
         world.ask(&of).await;
         assert_eq!(world.probe(&measured(20.2)).await, 1);
         assert_eq!(perplexities(&world.history(&of).await), [20.2, 20.0]);
+    }
+
+    async fn request_is_not_lost_in_a_probe_that_will_be_dropped(world: World) {
+        let (model, left) = world.pushed("acme/tiny", &[("w.gguf", b"GGUF first")]).await;
+        world.push(&model, &[("w.gguf", b"GGUF second")]).await;
+        world.run_others().await;
+        let of = (model, left);
+        assert_eq!(world.ask(&of).await, JobState::Queued);
+        assert_eq!(world.count(REQUESTS).await, 1);
+        assert_eq!(world.probe(&measured(20.0)).await, 2);
+        assert_eq!(perplexities(&world.history(&of).await), [20.0]);
+    }
+
+    async fn request_is_not_lost_in_a_renewal_that_finds_the_report_again(world: World) {
+        let files: [(&str, &[u8]); 2] = [("w.gguf", &tiny_model()), ("README.md", ADAPTER)];
+        let (base, _) = world.pushed("acme/base", &[("base.gguf", b"GGUF of a base")]).await;
+        let adapter = world.pushed("acme/adapter", &files).await;
+        assert_eq!(world.probe(&measured(20.0)).await, 2);
+        world.push(&base, &[("base.gguf", b"GGUF of a base"), ("README.md", b"# Base\n")]).await;
+        world.run_others().await;
+        assert_eq!(world.probe_view(&adapter.1).await.renewal, Some(JobState::Queued));
+        assert_eq!(world.ask(&adapter).await, JobState::Queued);
+        assert_eq!(world.ask(&adapter).await, JobState::Queued);
+        assert_eq!(world.count(REQUESTS).await, 1);
+        assert_eq!(world.probe(&measured(20.1)).await, 1);
+        assert_eq!(perplexities(&world.history(&adapter).await), [20.1, 20.0]);
     }
 
     async fn next_revision_with_the_same_weights_gets_the_newest_report(world: World) {
@@ -308,8 +338,7 @@ on_both_databases! {
     }
 
     async fn adapter_is_probed_on_its_base_as_soon_as_that_is_here(world: World) {
-        const CARD: &[u8] = b"---\nlicense: apache-2.0\nbase_model: acme/base\nbase_model_relation: adapter\n---\n# A\n";
-        let files: [(&str, &[u8]); 2] = [("w.gguf", &tiny_model()), ("README.md", CARD)];
+        let files: [(&str, &[u8]); 2] = [("w.gguf", &tiny_model()), ("README.md", ADAPTER)];
         let adapter = world.pushed("acme/adapter", &files).await;
         let (lease, task) = world.next_probe().await.unwrap();
         assert_eq!((task.files.len(), task.base.len()), (1, 0));
@@ -337,16 +366,42 @@ on_both_databases! {
         assert_eq!(world.probe_view(&adapter.1).await.status, Status::Failed);
     }
 
-    async fn adapter_never_reads_a_base_that_its_readers_may_not_know_of(world: World) {
+    async fn adapter_never_reads_a_private_base_of_another_namespace(world: World) {
         const CARD: &[u8] = b"---\nbase_model: secret/base\nbase_model_relation: adapter\n---\n# A\n";
         world.pushed("secret/base", &[("base.gguf", b"GGUF of a base")]).await;
         world.probe(&report(ProbeVerdict::Passed)).await;
-        let public = world.model_seen_by("acme/adapter", Visibility::Public).await;
-        let files: [(&str, &[u8]); 2] = [("w.gguf", &tiny_model()), ("README.md", CARD)];
-        world.push(&public, &files).await;
+        for (name, visibility, bases) in [
+            ("acme/public", Visibility::Public, 0),
+            ("acme/internal", Visibility::Internal, 0),
+            ("acme/private", Visibility::Private, 0),
+            ("secret/private", Visibility::Private, 1),
+        ] {
+            let adapter = world.model_seen_by(name, visibility).await;
+            // Other bytes for each, so that no report is there before.
+            world.push(&adapter, &[("w.gguf", name.as_bytes()), ("README.md", CARD)]).await;
+            world.run_others().await;
+            let (lease, task) = world.next_probe().await.unwrap();
+            assert_eq!(task.base.len(), bases, "{name}");
+            world.registry.finish_probe(&lease, &task, report(ProbeVerdict::Passed)).await.unwrap();
+        }
+    }
+
+    async fn adapter_reads_a_base_of_another_namespace_that_is_as_visible(world: World) {
+        const CARD: &[u8] = b"---\nbase_model: other/base\nbase_model_relation: adapter\n---\n# A\n";
+        let base = world.model_seen_by("other/base", Visibility::Internal).await;
+        world.push(&base, &[("base.gguf", b"GGUF of a base")]).await;
         world.run_others().await;
-        let (_, task) = world.next_probe().await.unwrap();
-        assert!(task.base.is_empty(), "{:?}", task.base);
+        world.probe(&report(ProbeVerdict::Passed)).await;
+        for (name, visibility, bases) in
+            [("acme/private", Visibility::Private, 1), ("acme/internal", Visibility::Internal, 1), ("acme/public", Visibility::Public, 0)]
+        {
+            let adapter = world.model_seen_by(name, visibility).await;
+            world.push(&adapter, &[("w.gguf", name.as_bytes()), ("README.md", CARD)]).await;
+            world.run_others().await;
+            let (lease, task) = world.next_probe().await.unwrap();
+            assert_eq!(task.base.len(), bases, "{name}");
+            world.registry.finish_probe(&lease, &task, report(ProbeVerdict::Passed)).await.unwrap();
+        }
     }
 
     async fn reports_of_earlier_releases_are_found_by_their_files(world: World) {

@@ -292,6 +292,21 @@ on_both_databases! {
         assert!(decision.trust_assessment.unwrap().codes.contains(&"ATTESTED_BASE_DIFFERS".to_owned()));
     }
 
+    async fn an_attested_digest_does_not_name_a_private_base_of_others(world: World) {
+        let builder = SigningKey::generate().unwrap();
+        let world = Box::pin(reopen(world, trusting(&[("builder", &builder)]))).await;
+        let weights = tiny_model();
+        world.push(&world.model("secret/base").await, &[("b.gguf", &weights)]).await;
+        let child = world.model("acme/child").await;
+        let revision = world.push(&child, &[("w.gguf", &[weights.as_slice(), b"\0\0\0\0"].concat())]).await.revision;
+        let digest = Sha256Digest::of(&weights);
+        let bundle = quantized_from(revision.content_digest.as_str(), digest.as_str(), "hf://claimed/name", &builder);
+        world.registry.attach_signature(&world.admin, &child, &revision, &bundle).await.unwrap();
+        world.run_jobs(ProbeVerdict::Passed).await;
+        assert_eq!(world.count("SELECT COUNT(*) FROM lineage_edge WHERE parent = 'claimed/name'").await, 1);
+        assert_eq!(world.count("SELECT COUNT(*) FROM lineage_edge WHERE parent = 'secret/base'").await, 0);
+    }
+
     async fn an_attestation_by_somebody_unknown_makes_no_parent(world: World) {
         let base = world.model("acme/base").await;
         let weights = tiny_model();

@@ -94,6 +94,10 @@ on_both_databases! {
         let tuned = world.model_of("acme/tuned", Visibility::Internal, &[("model.safetensors", &weights(&TUNED))]).await;
         assert!(world.assessment(&tuned).await.shared.is_empty());
         assert!(!world.warnings(&tuned.0).await.contains(&"UNDECLARED_BASE".to_owned()));
+        // Nor to those of another namespace, however few see their own.
+        let private = world.model_of("acme/private", Visibility::Private, &[("model.safetensors", &weights(&TUNED))]).await;
+        let told: Vec<String> = world.assessment(&private).await.shared.into_iter().map(|found| found.model).collect();
+        assert_eq!(told, ["acme/tuned"]);
     }
 
     async fn tensors_are_listed_searched_and_paged(world: World) {

@@ -38,6 +38,11 @@ impl Inspection {
         }
     }
 
+    /// Entries of the largest vocabulary that a tokenizer's file holds; none where none was counted.
+    pub fn vocabulary_size(&self) -> Option<u64> {
+        self.tokenizers.iter().filter_map(|found| found.facts.get("vocabulary_size")?.as_u64()).max()
+    }
+
     /// Whether the weights say by themselves what they are.
     fn is_self_contained(&self) -> bool {
         self.format.as_deref() == Some("gguf")
@@ -53,7 +58,7 @@ fn belongs_to_weights(path: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{InspectedFile, InspectionVerdict, SCHEMA_VERSION};
+    use super::super::{InspectedFile, InspectionVerdict, SCHEMA_VERSION, TokenizerFacts};
     use super::*;
 
     fn file(path: &str, format: &str, weights: bool) -> InspectedFile {
@@ -117,5 +122,16 @@ mod tests {
             assert!(!found.is_loaded(path), "{path}");
         }
         assert!(!found.is_loaded("a/1_Pooling/config.json"));
+    }
+
+    #[test]
+    fn largest_vocabulary_of_all_files_is_the_one_that_counts() {
+        let mut found = inspection("safetensors", Vec::new());
+        assert_eq!(found.vocabulary_size(), None);
+        for size in [serde_json::json!(5), serde_json::json!(32_000), serde_json::json!("many")] {
+            let facts = serde_json::Map::from_iter([("vocabulary_size".to_owned(), size)]);
+            found.tokenizers.push(TokenizerFacts { path: "tokenizer.json".into(), facts });
+        }
+        assert_eq!(found.vocabulary_size(), Some(32_000));
     }
 }
