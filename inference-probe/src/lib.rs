@@ -16,25 +16,11 @@ mod sandbox;
 mod tokenizer;
 mod worker;
 
-use verifier::ReadAt;
-
-use checkpoint::Checkpoint;
-use checks::ModelFile;
 pub use protocol::Confinement;
 pub use sandbox::confine;
 pub use sandbox::parent::run;
 pub use sandbox::{Limits, ProbeFile, ProbeRequest, Progress};
 pub use worker::worker_main;
-
-/// Upper estimate of the resident memory, in bytes, that probing a model of these files needs.
-///
-/// A worker that admits probes by memory asks this before it starts a child; it reads headers
-/// alone. None for files that are no model a probe would load, which need little.
-pub fn estimate_memory(files: Vec<(String, Box<dyn ReadAt>)>) -> Option<u64> {
-    let files: Vec<ModelFile> = files.into_iter().map(|(name, reader)| ModelFile { name, reader }).collect();
-    let checkpoint = Checkpoint::open(&files).ok()?;
-    Some(engine::estimate(&checkpoint.header))
-}
 
 /// Version of the probe's conclusions: raised whenever they may change, so that evidence
 /// made by older code is not taken for evidence made by this.
