@@ -1,9 +1,9 @@
 //! What the probe's worker needs: which files to load, and where its report goes.
 
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder};
-use verifier::evidence::{Evidence, EvidenceInput, EvidenceKey, Inspection, ProbeReport, Relation, Stage, drift};
+use verifier::evidence::{Evidence, EvidenceInput, EvidenceKey, Inspection, ProbeReport, Relation, Stage};
 
-use crate::database::{begin, rfc3339};
+use crate::database::begin;
 use crate::entity::{lineage_edge, reference};
 use crate::error::Result;
 use crate::identity::{FileSpec, Sha256Digest};
@@ -70,6 +70,14 @@ impl Registry {
             self.supersede_probe(lease, &revision).await?;
             return Ok(None);
         }
+        // What is stored under a key stays; a run beside it needs another.
+        let key = match self.find_evidence(&key).await? {
+            Some(_) if requested.is_none() => {
+                let run = Sha256Digest::of(lease.job_id.as_bytes());
+                self.probe_key(&own.files, &base.files, Some(run.as_str()))
+            }
+            _ => key,
+        };
         let vocabulary = own.vocabulary.max(base.vocabulary);
         Ok(Some(ProbeTask { revision, files: own.files, base: base.files, vocabulary, key }))
     }
@@ -111,15 +119,9 @@ impl Registry {
         Ok(loaded(&files, self.inspection(&head).await?.as_ref()))
     }
 
-    /// Stores a probe's report, with what it says beside the last one over the same files.
-    pub async fn finish_probe(&self, lease: &Lease, task: &ProbeTask, mut report: ProbeReport) -> Result<()> {
-        if let Some(calibration) = &report.calibration {
-            let earlier = self.last_report(&task.revision, &task.key.subject(), calibration).await?;
-            let finding = earlier.and_then(|(old, at)| drift::compare(&report, &old, &rfc3339(at)));
-            report.findings.extend(finding);
-        }
-        let evidence = Evidence::Probe(Box::new(report));
-        self.finish_stage(lease, &task.revision, &task.key, &evidence).await
+    /// Stores a probe's report.
+    pub async fn finish_probe(&self, lease: &Lease, task: &ProbeTask, report: ProbeReport) -> Result<()> {
+        self.finish_stage(lease, &task.revision, &task.key, &Evidence::Probe(Box::new(report))).await
     }
 
     /// Marks the probe of a revision that nobody looks at any more as not worth running. One that has
