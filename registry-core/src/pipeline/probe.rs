@@ -70,14 +70,6 @@ impl Registry {
             self.supersede_probe(lease, &revision).await?;
             return Ok(None);
         }
-        // What is stored under a key stays; a run beside it needs another.
-        let key = match self.find_evidence(&key).await? {
-            Some(_) if requested.is_none() => {
-                let run = Sha256Digest::of(lease.job_id.as_bytes());
-                self.probe_key(&own.files, &base.files, Some(run.as_str()))
-            }
-            _ => key,
-        };
         let vocabulary = own.vocabulary.max(base.vocabulary);
         Ok(Some(ProbeTask { revision, files: own.files, base: base.files, vocabulary, key }))
     }
@@ -119,9 +111,16 @@ impl Registry {
         Ok(loaded(&files, self.inspection(&head).await?.as_ref()))
     }
 
-    /// Stores a probe's report.
+    /// Stores a probe's report. What is stored under a key stays, so that a run beside a report which
+    /// did not stand for it has another.
     pub async fn finish_probe(&self, lease: &Lease, task: &ProbeTask, report: ProbeReport) -> Result<()> {
-        self.finish_stage(lease, &task.revision, &task.key, &Evidence::Probe(Box::new(report))).await
+        let mut key = task.key.clone();
+        if self.find_evidence(&key).await?.is_some() {
+            let run = Sha256Digest::of(lease.job_id.as_bytes());
+            key.inputs.push(EvidenceInput { role: EvidenceInput::REQUESTED.to_owned(), digest: run.to_string() });
+            key = EvidenceKey::new(key.stage, &key.tool_version, key.configuration_digest, key.inputs);
+        }
+        self.finish_stage(lease, &task.revision, &key, &Evidence::Probe(Box::new(report))).await
     }
 
     /// Marks the probe of a revision that nobody looks at any more as not worth running. One that has
