@@ -2,9 +2,9 @@
 //! or because somebody asked.
 
 use sea_orm::{ColumnTrait, ConnectionTrait, DatabaseConnection, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
-use verifier::evidence::{Calibration, Evidence, EvidenceKey, ProbeReport, Stage, drift};
+use verifier::evidence::{Evidence, EvidenceKey, Finding, ProbeReport, ProbeVerdict, Stage, drift};
 
-use crate::database::{begin, sql};
+use crate::database::{begin, rfc3339, sql};
 use crate::entity::{evidence, revision_stage};
 use crate::error::{Error, Result};
 use crate::page::{Page, PageRequest};
@@ -15,6 +15,8 @@ use crate::revision::Revision;
 const MAX_EARLIER: u64 = 50;
 /// Rows of evidence that are completed in one transaction.
 const BATCH: u64 = 500;
+/// The finding of a probe that did not start because its limit was too low.
+const MEMORY_LIMIT_TOO_LOW: &str = "MEMORY_LIMIT_TOO_LOW";
 
 /// One report about a revision's files.
 #[derive(Debug, Clone, PartialEq)]
@@ -26,6 +28,7 @@ pub struct ProbeRecord {
     pub tool_version: String,
     /// Whether it is the one that counts for the revision.
     pub is_selected: bool,
+    /// With what it says beside the one before it.
     pub report: ProbeReport,
 }
 
@@ -40,8 +43,15 @@ impl Registry {
         };
         let Some(subject) = latest.and_then(|row| row.subject) else { return Ok(Page::cut(Vec::new(), 1, key_of)) };
         let before = page.cursor.as_deref().map(position).transpose()?;
-        let rows = self.reports(revision, &subject, before, page.limit + 1).await?;
-        let records = rows.into_iter().map(|row| record(row, selected.as_deref())).collect::<Result<Vec<_>>>()?;
+        // Those behind the page are what its last ones are compared with.
+        let limit = page.limit + 1 + MAX_EARLIER;
+        let rows = reports(&self.db, &revision.model_id, &subject, before, limit).await?;
+        let mut records = rows.into_iter().map(|row| record(row, selected.as_deref())).collect::<Result<Vec<_>>>()?;
+        let moved: Vec<Option<Finding>> = (0..records.len()).map(|at| moved_since(&records[at..])).collect();
+        for (record, finding) in records.iter_mut().zip(moved) {
+            record.report.findings.extend(finding);
+        }
+        records.truncate(usize::try_from(page.limit + 1).unwrap_or(usize::MAX));
         Ok(Page::cut(records, page.limit, key_of))
     }
 
@@ -58,48 +68,9 @@ impl Registry {
         Ok(evidence::Entity::find().from_raw_sql(sql(&self.db, query, values)).one(&self.db).await?)
     }
 
-    /// Only what revisions of the same model selected: others may hold the same bytes, which is theirs
-    /// to know.
-    async fn reports(
-        &self,
-        revision: &Revision,
-        subject: &str,
-        before: Option<(i64, String)>,
-        limit: u64,
-    ) -> Result<Vec<evidence::Model>> {
-        let query = "SELECT e.* FROM evidence e WHERE e.subject = ? AND (e.created_at, e.evidence_key) < (?, ?) \
-                     AND EXISTS (SELECT 1 FROM stage_selection s JOIN revision r ON r.id = s.revision_id \
-                     WHERE s.evidence_key = e.evidence_key AND r.model_id = ?) \
-                     ORDER BY e.created_at DESC, e.evidence_key DESC LIMIT ?";
-        let (at, key) = before.unwrap_or((i64::MAX, String::new()));
-        let values = vec![
-            subject.into(),
-            at.into(),
-            key.into(),
-            revision.model_id.clone().into(),
-            i64::try_from(limit).unwrap_or(i64::MAX).into(),
-        ];
-        Ok(evidence::Entity::find().from_raw_sql(sql(&self.db, query, values)).all(&self.db).await?)
-    }
-
-    /// The newest report over the same files that read the same text to its end, and when it was made.
-    pub(super) async fn last_report(
-        &self,
-        revision: &Revision,
-        subject: &str,
-        calibration: &Calibration,
-    ) -> Result<Option<(ProbeReport, i64)>> {
-        for row in self.reports(revision, subject, None, MAX_EARLIER).await? {
-            let report = report_of(&row)?;
-            let is_comparable = |old: &Calibration| drift::is_comparable(calibration, old);
-            if report.calibration.as_ref().is_some_and(is_comparable) {
-                return Ok(Some((report, row.created_at)));
-            }
-        }
-        Ok(None)
-    }
-
-    /// The newest evidence for what a key names, whether somebody asked for it or not.
+    /// The newest evidence for what a key names, whether somebody asked for it or not. One that came to
+    /// no result says something of the run and nothing of the files, so it stands for no other run; but a
+    /// limit that was too low still is.
     pub(super) async fn last_evidence(&self, key: &EvidenceKey) -> Result<Option<(EvidenceKey, Evidence)>> {
         let rows = evidence::Entity::find()
             .filter(evidence::Column::Subject.eq(key.subject()))
@@ -109,11 +80,65 @@ impl Registry {
         for row in rows.all(&self.db).await? {
             let found: EvidenceKey = serde_json::from_str(&row.key_document)?;
             if found.configuration_digest == key.configuration_digest {
-                return Ok(Some((found, serde_json::from_str(&row.document)?)));
+                let report = report_of(&row)?;
+                return Ok(stands_for_others(&report).then(|| (found, Evidence::Probe(Box::new(report)))));
             }
         }
         Ok(None)
     }
+}
+
+fn stands_for_others(report: &ProbeReport) -> bool {
+    report.verdict != ProbeVerdict::Inconclusive
+        || report.findings.iter().any(|finding| finding.code == MEMORY_LIMIT_TOO_LOW)
+}
+
+/// What a report says beside the one that the model had before it. Evidence belongs to files, which
+/// other models hold as well; what came before it is the model's own, so it is said when it is read.
+pub(super) async fn drift_of(
+    connection: &impl ConnectionTrait,
+    model_id: &str,
+    row: &evidence::Model,
+) -> Result<Option<Finding>> {
+    let Some(subject) = &row.subject else { return Ok(None) };
+    let newest = record(row.clone(), None)?;
+    if newest.report.calibration.is_none() {
+        return Ok(None);
+    }
+    let before = (row.created_at, row.evidence_key.clone());
+    let earlier = reports(connection, model_id, subject, Some(before), MAX_EARLIER).await?;
+    let earlier = earlier.into_iter().map(|row| record(row, None));
+    let all = std::iter::once(Ok(newest)).chain(earlier).collect::<Result<Vec<_>>>()?;
+    Ok(moved_since(&all))
+}
+
+/// Compares the first, which is the newest, with the next that read the same text to its end.
+fn moved_since(records: &[ProbeRecord]) -> Option<Finding> {
+    let (newest, earlier) = records.split_first()?;
+    let calibration = newest.report.calibration.as_ref()?;
+    let is_comparable =
+        |old: &&ProbeRecord| old.report.calibration.as_ref().is_some_and(|old| drift::is_comparable(calibration, old));
+    let old = earlier.iter().take(usize::try_from(MAX_EARLIER).unwrap_or(usize::MAX)).find(is_comparable)?;
+    drift::compare(&newest.report, &old.report, &rfc3339(old.recorded_at))
+}
+
+/// Only what revisions of the same model selected, newest first: others may hold the same bytes,
+/// which is theirs to know.
+async fn reports(
+    connection: &impl ConnectionTrait,
+    model_id: &str,
+    subject: &str,
+    before: Option<(i64, String)>,
+    limit: u64,
+) -> Result<Vec<evidence::Model>> {
+    let query = "SELECT e.* FROM evidence e WHERE e.subject = ? AND (e.created_at, e.evidence_key) < (?, ?) \
+                 AND EXISTS (SELECT 1 FROM stage_selection s JOIN revision r ON r.id = s.revision_id \
+                 WHERE s.evidence_key = e.evidence_key AND r.model_id = ?) \
+                 ORDER BY e.created_at DESC, e.evidence_key DESC LIMIT ?";
+    let (at, key) = before.unwrap_or((i64::MAX, String::new()));
+    let values =
+        vec![subject.into(), at.into(), key.into(), model_id.into(), i64::try_from(limit).unwrap_or(i64::MAX).into()];
+    Ok(evidence::Entity::find().from_raw_sql(sql(connection, query, values)).all(connection).await?)
 }
 
 fn key_of(record: &ProbeRecord) -> String {

@@ -148,7 +148,7 @@ impl Registry {
             .await?;
         let mut views = Vec::with_capacity(rows.len());
         for row in rows {
-            views.push(view(connection, row).await?);
+            views.push(view(connection, revision, row).await?);
         }
         views.sort_by_key(|view| view.stage);
         Ok(views)
@@ -247,7 +247,7 @@ impl Registry {
     }
 }
 
-async fn view(connection: &impl ConnectionTrait, row: revision_stage::Model) -> Result<StageView> {
+async fn view(connection: &impl ConnectionTrait, revision: &Revision, row: revision_stage::Model) -> Result<StageView> {
     let state = StageState::parse(&row.state)?;
     let stage = Stage::parse(&row.stage).ok_or_else(|| Error::Corrupt(format!("unknown stage {}", row.stage)))?;
     let stored = match &row.evidence_key {
@@ -255,10 +255,26 @@ async fn view(connection: &impl ConnectionTrait, row: revision_stage::Model) -> 
         None => None,
     };
     let recorded_at = stored.as_ref().map(|stored| stored.created_at);
-    let evidence: Option<Evidence> = stored.map(|stored| serde_json::from_str(&stored.document)).transpose()?;
+    let evidence = match stored {
+        Some(stored) => Some(evidence_for(connection, revision, &stored).await?),
+        None => None,
+    };
     let status = evidence.as_ref().map_or_else(|| state.status(), Evidence::status);
     let evidence_key = row.evidence_key;
     Ok(StageView { stage, state, status, evidence_key, evidence, recorded_at, progress: None, renewal: None })
+}
+
+/// Evidence as it concerns a revision's model.
+async fn evidence_for(
+    connection: &impl ConnectionTrait,
+    revision: &Revision,
+    stored: &evidence::Model,
+) -> Result<Evidence> {
+    let mut evidence = serde_json::from_str(&stored.document)?;
+    if let Evidence::Probe(report) = &mut evidence {
+        report.findings.extend(history::drift_of(connection, &revision.model_id, stored).await?);
+    }
+    Ok(evidence)
 }
 
 /// Enters a new revision into the pipeline.

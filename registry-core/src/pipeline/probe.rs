@@ -1,9 +1,9 @@
 //! What the probe's worker needs: which files to load, and where its report goes.
 
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder};
-use verifier::evidence::{Evidence, EvidenceInput, EvidenceKey, Inspection, ProbeReport, Relation, Stage, drift};
+use verifier::evidence::{Evidence, EvidenceInput, EvidenceKey, Inspection, ProbeReport, Relation, Stage};
 
-use crate::database::{begin, rfc3339};
+use crate::database::begin;
 use crate::entity::{lineage_edge, reference};
 use crate::error::Result;
 use crate::identity::{FileSpec, Sha256Digest};
@@ -111,15 +111,16 @@ impl Registry {
         Ok(loaded(&files, self.inspection(&head).await?.as_ref()))
     }
 
-    /// Stores a probe's report, with what it says beside the last one over the same files.
-    pub async fn finish_probe(&self, lease: &Lease, task: &ProbeTask, mut report: ProbeReport) -> Result<()> {
-        if let Some(calibration) = &report.calibration {
-            let earlier = self.last_report(&task.revision, &task.key.subject(), calibration).await?;
-            let finding = earlier.and_then(|(old, at)| drift::compare(&report, &old, &rfc3339(at)));
-            report.findings.extend(finding);
+    /// Stores a probe's report. What is stored under a key stays, so that a run beside a report which
+    /// did not stand for it has another.
+    pub async fn finish_probe(&self, lease: &Lease, task: &ProbeTask, report: ProbeReport) -> Result<()> {
+        let mut key = task.key.clone();
+        if self.find_evidence(&key).await?.is_some() {
+            let run = Sha256Digest::of(lease.job_id.as_bytes());
+            key.inputs.push(EvidenceInput { role: EvidenceInput::REQUESTED.to_owned(), digest: run.to_string() });
+            key = EvidenceKey::new(key.stage, &key.tool_version, key.configuration_digest, key.inputs);
         }
-        let evidence = Evidence::Probe(Box::new(report));
-        self.finish_stage(lease, &task.revision, &task.key, &evidence).await
+        self.finish_stage(lease, &task.revision, &key, &Evidence::Probe(Box::new(report))).await
     }
 
     /// Marks the probe of a revision that nobody looks at any more as not worth running. One that has

@@ -4,7 +4,7 @@ use registry_core::{
     Claim, Error, IdempotencyKey, JobKinds, JobOutcome, JobState, Lease, ModelInfo, PageRequest, ProbeRecord,
     ProbeTask, Registry, Renewal, Revision, Role, StageState, StageView, Visibility, Work,
 };
-use verifier::evidence::{Calibration, Fingerprint, ProbeReport, ProbeVerdict, Stage, Status};
+use verifier::evidence::{Calibration, Finding, Fingerprint, ProbeReport, ProbeVerdict, Severity, Stage, Status};
 
 use crate::support::{World, first_page, on_both_databases, report, tiny_model};
 
@@ -276,6 +276,50 @@ on_both_databases! {
         let evidence = world.probe_view(&of.1).await.evidence.unwrap();
         assert_eq!(evidence.findings()[0].code, "FINGERPRINT_DRIFT");
         assert!(evidence.findings()[0].detail.contains("30.000 and was 20.500"));
+    }
+
+    async fn numbers_that_moved_are_no_finding_of_another_model_with_the_same_weights(world: World) {
+        let of = world.probed("acme/tiny").await;
+        world.ask(&of).await;
+        world.probe(&measured(30.0)).await;
+        let copy = world.pushed("other/copy", &[("w.gguf", &tiny_model())]).await;
+        assert_eq!(world.probe(&measured(99.0)).await, 0);
+        let findings = async |of: &(ModelInfo, Revision)| {
+            let evidence = world.probe_view(&of.1).await.evidence.unwrap();
+            evidence.findings().iter().map(|finding| finding.code.clone()).collect::<Vec<_>>()
+        };
+        assert_eq!(findings(&of).await, ["FINGERPRINT_DRIFT"]);
+        assert!(findings(&copy).await.is_empty());
+        let history = world.history(&copy).await;
+        assert_eq!((perplexities(&history), codes(&history[0].report)), (vec![30.0], vec![]));
+        assert_eq!(world.count("SELECT COUNT(*) FROM evidence WHERE document LIKE '%FINGERPRINT%'").await, 0);
+        // And what moves there afterwards moved there.
+        world.ask(&copy).await;
+        world.probe(&measured(20.0)).await;
+        assert_eq!(findings(&copy).await, ["FINGERPRINT_DRIFT"]);
+        assert_eq!(perplexities(&world.history(&of).await), [30.0, 20.0]);
+    }
+
+    async fn report_without_a_result_stands_for_no_other_run(world: World) {
+        let first = world.pushed("acme/tiny", &[("w.gguf", &tiny_model())]).await;
+        assert_eq!(world.probe(&report(ProbeVerdict::Inconclusive)).await, 1);
+        let copy = world.pushed("other/copy", &[("w.gguf", &tiny_model())]).await;
+        assert_eq!(world.probe(&measured(20.0)).await, 1);
+        assert_eq!(world.probe_view(&copy.1).await.status, Status::Passed);
+        assert_eq!(world.probe_view(&first.1).await.status, Status::Inconclusive);
+        // The result does stand for others.
+        world.pushed("third/copy", &[("w.gguf", &tiny_model())]).await;
+        assert_eq!(world.probe(&measured(99.0)).await, 0);
+    }
+
+    async fn limit_that_was_too_low_is_not_tried_again_for_the_same_bytes(world: World) {
+        world.pushed("acme/tiny", &[("w.gguf", &tiny_model())]).await;
+        let finding = Finding::new("MEMORY_LIMIT_TOO_LOW", Severity::Medium, "2 MiB of 1 MiB", "Raise it.");
+        let refused = ProbeReport { findings: vec![finding], ..report(ProbeVerdict::Inconclusive) };
+        assert_eq!(world.probe(&refused).await, 1);
+        let copy = world.pushed("other/copy", &[("w.gguf", &tiny_model())]).await;
+        assert_eq!(world.probe(&measured(20.0)).await, 0);
+        assert_eq!(world.probe_view(&copy.1).await.status, Status::Inconclusive);
     }
 
     async fn history_is_paged_and_knows_its_own_cursors(world: World) {
