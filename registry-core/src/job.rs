@@ -56,6 +56,8 @@ pub enum Work {
     Weights { revision: String },
     /// Have revisions judged or decided anew that trust has changed for, from one id on.
     Recheck { what: Recheck, after: Option<String> },
+    /// Have further adapters of a base, a revision, probed on it, from one id on.
+    Adapters { base: String, after: String },
 }
 
 /// Why a revision is probed once more.
@@ -78,6 +80,7 @@ impl Work {
             Self::Decide { .. } => "decide",
             Self::Weights { .. } => "weights",
             Self::Recheck { .. } => "recheck",
+            Self::Adapters { .. } => "adapters",
         }
     }
 
@@ -92,6 +95,7 @@ impl Work {
             Self::Decide { revision } => format!("decide:{revision}"),
             Self::Weights { revision } => format!("weights:{revision}"),
             Self::Recheck { what, after } => format!("recheck:{}:{}", what.as_str(), after.as_deref().unwrap_or("")),
+            Self::Adapters { base, after } => format!("adapters:{base}:{after}"),
         }
     }
 
@@ -377,7 +381,8 @@ fn job_info(row: job::Model) -> Result<JobInfo> {
         Work::Stage { revision, .. }
         | Work::Reprobe { revision, .. }
         | Work::Decide { revision }
-        | Work::Weights { revision } => Some(revision),
+        | Work::Weights { revision }
+        | Work::Adapters { base: revision, .. } => Some(revision),
         Work::Recheck { after, .. } => after,
     };
     Ok(JobInfo {

@@ -347,7 +347,11 @@ async fn mark(txn: &DatabaseTransaction, work: &Work, state: StageState) -> Resu
     match work {
         Work::Stage { revision, stage } => set_state(txn, revision, *stage, state).await,
         // The report that a renewal is to replace counts meanwhile.
-        Work::Reprobe { .. } | Work::Decide { .. } | Work::Weights { .. } | Work::Recheck { .. } => Ok(()),
+        Work::Reprobe { .. }
+        | Work::Decide { .. }
+        | Work::Weights { .. }
+        | Work::Recheck { .. }
+        | Work::Adapters { .. } => Ok(()),
     }
 }
 

@@ -17,15 +17,15 @@ use crate::database::{begin, sql};
 use crate::entity::revision_stage;
 use crate::error::{Error, Result};
 use crate::identity::Sha256Digest;
-use crate::job::{self, JobState, Renewal, Work, active_probes, was_enqueued};
+use crate::job::{self, JobState, Lease, Renewal, Work, active_probes, was_enqueued};
 use crate::model::{ModelInfo, lock_model};
 use crate::registry::Registry;
-use crate::revision::{Revision, main_head};
+use crate::revision::{Revision, main_head, revision_by_id};
 
 /// Revisions of one look for outdated reports.
 const BATCH: u64 = 100;
-/// Most adapters that are probed again for one change of their base.
-const MAX_ADAPTERS: u64 = 1000;
+/// Adapters of one job.
+const ADAPTERS: usize = 500;
 
 /// How far a running probe has come.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -112,23 +112,51 @@ async fn state_of(connection: &impl ConnectionTrait, revision: &str, stage: Stag
     row.map(|row| StageState::parse(&row.state)).transpose()
 }
 
+impl Registry {
+    /// Has the next adapters of a base probed on it, from one revision on.
+    pub(super) async fn run_adapters(&self, lease: &Lease, base: &str, after: &str) -> Result<()> {
+        let txn = begin(&self.db).await?;
+        job::complete(&txn, lease).await?;
+        let base = revision_by_id(&txn, base).await?;
+        renew_adapters_after(&txn, &base, after).await?;
+        txn.commit().await?;
+        Ok(())
+    }
+}
+
 /// The base of adapters has other files, or the first ones: the adapters are probed on them. What an
 /// engine reads of a base is known once it is inspected.
 pub(super) async fn renew_adapters(txn: &DatabaseTransaction, base: &Revision) -> Result<()> {
+    renew_adapters_after(txn, base, "").await
+}
+
+/// Leaves a job for those that are too many for one transaction.
+async fn renew_adapters_after(txn: &DatabaseTransaction, base: &Revision, after: &str) -> Result<()> {
     let is_head = main_head(txn, &base.model_id).await?.is_some_and(|head| head.id == base.id);
     if !is_head || state_of(txn, &base.id, Stage::Inspect).await? != Some(StageState::Done) {
         return Ok(());
     }
+    let adapters = adapters_after(txn, base, after).await?;
+    let last = adapters.last().filter(|_| adapters.len() == ADAPTERS).cloned();
+    for revision in adapters {
+        renew_on_base(txn, revision).await?;
+    }
+    if let Some(after) = last {
+        job::enqueue(txn, &Work::Adapters { base: base.id.clone(), after }).await?;
+    }
+    Ok(())
+}
+
+/// The next heads that name the base's model as what they are adapters of, in the order of their ids.
+async fn adapters_after(txn: &DatabaseTransaction, base: &Revision, after: &str) -> Result<Vec<String>> {
     let query = "SELECT DISTINCT e.revision_id AS id FROM model_name n \
                  JOIN lineage_edge e ON e.parent = n.namespace || '/' || n.name AND e.relation = ? \
                  JOIN ref f ON f.revision_id = e.revision_id \
-                 WHERE n.model_id = ? AND f.model_id <> n.model_id ORDER BY e.revision_id LIMIT ?";
-    let limit = i64::try_from(MAX_ADAPTERS).unwrap_or(i64::MAX);
-    let values = vec![Relation::Adapter.as_str().into(), base.model_id.clone().into(), limit.into()];
-    for revision in ids(txn, query, values).await? {
-        renew_on_base(txn, revision).await?;
-    }
-    Ok(())
+                 WHERE n.model_id = ? AND f.model_id <> n.model_id AND e.revision_id > ? \
+                 ORDER BY e.revision_id LIMIT ?";
+    let limit = i64::try_from(ADAPTERS).unwrap_or(i64::MAX);
+    let values = vec![Relation::Adapter.as_str().into(), base.model_id.clone().into(), after.into(), limit.into()];
+    ids(txn, query, values).await
 }
 
 /// Edges of the revision are known now that were not when its probe may have begun.

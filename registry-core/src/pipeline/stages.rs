@@ -52,6 +52,10 @@ impl Registry {
                 self.run_recheck(lease, *what, after.as_deref()).await?;
                 return Ok(JobOutcome::Done);
             }
+            Work::Adapters { base, after } => {
+                self.run_adapters(lease, base, after).await?;
+                return Ok(JobOutcome::Done);
+            }
             Work::Stage { revision, stage } => (revision_by_id(&self.db, revision).await?, *stage),
             Work::Reprobe { cause: Renewal::Engine(version), .. } if *version != self.settings.probe_version => {
                 self.give_back(lease, OTHER_ENGINE_PAUSE_MS).await?;

@@ -81,6 +81,36 @@ impl World {
         self.registry.probe_history(&of.1, &first_page()).await.unwrap().items
     }
 
+    /// Further branches of the same model, each with a head of its own that was probed like this one.
+    async fn copy_head(&self, revision: &Revision, times: u32) {
+        let id = format!("(SELECT id FROM revision WHERE commit_id = '{}')", revision.commit);
+        let copies = format!("WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {times})");
+        for insert in [
+            format!(
+                "INSERT INTO revision (id, model_id, commit_id, content_digest, parents, author, message, created_at) \
+                 SELECT id || '-' || i, model_id, substr(commit_id, 1, 36) || (1000 + i), content_digest, parents, author, message, \
+                 created_at FROM n, revision WHERE id = {id}"
+            ),
+            format!(
+                "INSERT INTO ref (model_id, kind, name, revision_id, updated_at) \
+                 SELECT model_id, kind, 'copy-' || i, revision_id || '-' || i, updated_at FROM n, ref \
+                 WHERE revision_id = {id}"
+            ),
+            format!(
+                "INSERT INTO lineage_edge (revision_id, parent, relation, confidence) \
+                 SELECT revision_id || '-' || i, parent, relation, confidence FROM n, lineage_edge \
+                 WHERE revision_id = {id}"
+            ),
+            format!(
+                "INSERT INTO revision_stage (revision_id, stage, state, evidence_key, updated_at) \
+                 SELECT revision_id || '-' || i, stage, state, evidence_key, updated_at FROM n, revision_stage \
+                 WHERE revision_id = {id} AND stage = 'probe'"
+            ),
+        ] {
+            self.execute(&format!("{copies} {insert}")).await;
+        }
+    }
+
     /// The same registry after its engine was replaced.
     async fn upgraded(&self, version: &str) -> Registry {
         let mut opening = self.opening();
@@ -292,7 +322,7 @@ on_both_databases! {
         assert!(findings(&copy).await.is_empty());
         let history = world.history(&copy).await;
         assert_eq!((perplexities(&history), codes(&history[0].report)), (vec![30.0], vec![]));
-        assert_eq!(world.count("SELECT COUNT(*) FROM evidence WHERE document LIKE '%FINGERPRINT%'").await, 0);
+        assert_eq!(world.count("SELECT COUNT(*) FROM evidence WHERE document LIKE '%FINGERPRINT_DRIFT%'").await, 0);
         // And what moves there afterwards moved there.
         world.ask(&copy).await;
         world.probe(&measured(20.0)).await;
@@ -410,6 +440,18 @@ on_both_databases! {
         assert_eq!(world.probe_view(&adapter.1).await.status, Status::Failed);
     }
 
+    async fn change_of_a_base_reaches_all_adapters_however_many(world: World) {
+        let files: [(&str, &[u8]); 2] = [("w.gguf", &tiny_model()), ("README.md", ADAPTER)];
+        let (base, _) = world.pushed("acme/base", &[("base.gguf", b"GGUF of a base")]).await;
+        let (_, adapter) = world.pushed("acme/adapter", &files).await;
+        world.probe(&measured(20.0)).await;
+        world.copy_head(&adapter, 1_100).await;
+        world.push(&base, &[("base.gguf", b"GGUF of another base")]).await;
+        world.run_others().await;
+        let waiting = "SELECT COUNT(*) FROM job WHERE dedup_key LIKE 'reprobe:%:base' AND state = 'queued'";
+        assert_eq!(world.count(waiting).await, 1_101);
+    }
+
     async fn adapter_never_reads_a_private_base_of_another_namespace(world: World) {
         const CARD: &[u8] = b"---\nbase_model: secret/base\nbase_model_relation: adapter\n---\n# A\n";
         world.pushed("secret/base", &[("base.gguf", b"GGUF of a base")]).await;
@@ -422,7 +464,7 @@ on_both_databases! {
         ] {
             let adapter = world.model_seen_by(name, visibility).await;
             // Other bytes for each, so that no report is there before.
-            world.push(&adapter, &[("w.gguf", name.as_bytes()), ("README.md", CARD)]).await;
+            world.push(&adapter, &[("w.gguf", format!("GGUF of {name}").as_bytes()), ("README.md", CARD)]).await;
             world.run_others().await;
             let (lease, task) = world.next_probe().await.unwrap();
             assert_eq!(task.base.len(), bases, "{name}");
@@ -440,7 +482,7 @@ on_both_databases! {
             [("acme/private", Visibility::Private, 1), ("acme/internal", Visibility::Internal, 1), ("acme/public", Visibility::Public, 0)]
         {
             let adapter = world.model_seen_by(name, visibility).await;
-            world.push(&adapter, &[("w.gguf", name.as_bytes()), ("README.md", CARD)]).await;
+            world.push(&adapter, &[("w.gguf", format!("GGUF of {name}").as_bytes()), ("README.md", CARD)]).await;
             world.run_others().await;
             let (lease, task) = world.next_probe().await.unwrap();
             assert_eq!(task.base.len(), bases, "{name}");
