@@ -11,12 +11,11 @@ use verifier::format::gguf::{Header, TensorInfo, Value};
 use verifier::format::safetensors;
 
 use super::space::Source;
-use super::transformers::{Family, Place, Sizes, is_safetensors, tensor_type};
+use super::transformers::{Family, Place, Sizes, is_safetensors, read_object, tensor_type};
 use super::{AddressSpace, Checkpoint, CheckpointError, Extent};
 use crate::checks::ModelFile;
 
 const CONFIG: &str = "adapter_config.json";
-const MAX_CONFIG_BYTES: u64 = 1 << 20;
 const MAX_RANK: u64 = 1 << 16;
 const ALPHA: &str = "adapter.lora.alpha";
 
@@ -150,8 +149,7 @@ struct Config {
 
 impl Config {
     fn read(file: &ModelFile) -> Result<Self, CheckpointError> {
-        let bytes = super::read_document(file, MAX_CONFIG_BYTES)?;
-        let document: Map<String, Json> = serde_json::from_slice(&bytes).map_err(|error| invalid(error.to_string()))?;
+        let document = read_object(file)?;
         refuse_what_is_not_computed(&document)?;
         let number = |key: &str| document.get(key).and_then(Json::as_f64).filter(|number| *number > 0.0);
         let rank = document.get("r").and_then(Json::as_u64).filter(|rank| (1..=MAX_RANK).contains(rank));

@@ -124,7 +124,7 @@ fn check_modules(files: &[ModelFile]) -> Result<(), CheckpointError> {
 }
 
 /// A small JSON document that holds an object.
-fn read_object(file: &ModelFile) -> Result<Map<String, Json>, CheckpointError> {
+pub(super) fn read_object(file: &ModelFile) -> Result<Map<String, Json>, CheckpointError> {
     let bytes = super::read_document(file, MAX_CONFIG_BYTES)?;
     let invalid =
         |error: serde_json::Error| CheckpointError::Config { file: file.name.clone(), detail: error.to_string() };

@@ -8,7 +8,7 @@ use std::time::Instant;
 use verifier::evidence::{Embedding, Finding, Severity};
 use verifier::format::gguf::Header;
 
-use super::language::{PLAIN_TEXTS, broken, check_ids, refused};
+use super::language::{PLAIN_TEXTS, broken, check_ids, check_rows, refused};
 use super::run::{CONTEXT_TOKENS, engine_refused};
 use super::structure::{self, REMEDY, Structure, check_tensors};
 use super::{Passed, Progress, Stop};
@@ -61,12 +61,7 @@ pub(crate) fn structure(
 pub(crate) fn tokenizer(checkpoint: &Checkpoint<'_>, vocabulary: u64) -> Result<Passed<Tokenizer>, Stop> {
     let file = checkpoint.name.as_str();
     let tokenizer = Tokenizer::open(checkpoint).map_err(|error| refused(file, &error))?;
-    let found = tokenizer.vocabulary_size();
-    if found as u64 > vocabulary {
-        let detail = format!("the tokenizer has {found} tokens, but the embedding has {vocabulary} rows");
-        let finding = Finding::new("VOCABULARY_MISMATCH", Severity::High, detail, REMEDY);
-        return Err(Stop::failed(vec![finding.at(file)]));
-    }
+    check_rows(file, tokenizer.vocabulary_size(), vocabulary)?;
     let mut seen = std::collections::HashSet::new();
     for text in PLAIN_TEXTS {
         let tokens = tokenizer.encode_document(text).map_err(|error| refused(file, &error))?;

@@ -96,9 +96,7 @@ fn too_long(tokens: usize, context: u64) -> Option<Finding> {
 /// No token may lie beyond the embedding.
 pub(super) fn check_ids(file: &str, tokens: &[u32], vocabulary: u64) -> Result<(), Stop> {
     let Some(id) = tokens.iter().find(|id| u64::from(**id) >= vocabulary) else { return Ok(()) };
-    let detail = format!("the tokenizer gives the token {id}, but the embedding has {vocabulary} rows");
-    let remedy = "Obtain the tokenizer again from the publisher of the weights.";
-    Err(Stop::failed(vec![Finding::new("VOCABULARY_MISMATCH", Severity::High, detail, remedy).at(file)]))
+    Err(mismatch(file, format!("the tokenizer gives the token {id}, but the embedding has {vocabulary} rows")))
 }
 
 pub(super) fn refused(file: &str, error: &TokenizerError) -> Stop {
@@ -129,13 +127,20 @@ fn check_size(checkpoint: &Checkpoint<'_>, vocabulary: u64, tokenizer: &Tokenize
     if announced != 0 && found != announced {
         return Err(Stop::failed(vec![broken(file, format!("the tokenizer knows {found} of {announced} tokens"))]));
     }
-    if found as u64 > vocabulary {
-        let detail = format!("the tokenizer has {found} tokens, but the embedding has {vocabulary} rows");
-        let remedy = "Obtain the tokenizer again from the publisher of the weights.";
-        let finding = Finding::new("VOCABULARY_MISMATCH", Severity::High, detail, remedy);
-        return Err(Stop::failed(vec![finding.at(file)]));
+    check_rows(file, found, vocabulary)
+}
+
+/// The embedding must have a row for each token of the tokenizer.
+pub(super) fn check_rows(file: &str, tokens: usize, rows: u64) -> Result<(), Stop> {
+    if tokens as u64 <= rows {
+        return Ok(());
     }
-    Ok(())
+    Err(mismatch(file, format!("the tokenizer has {tokens} tokens, but the embedding has {rows} rows")))
+}
+
+fn mismatch(file: &str, detail: String) -> Stop {
+    let remedy = "Obtain the tokenizer again from the publisher of the weights.";
+    Stop::failed(vec![Finding::new("VOCABULARY_MISMATCH", Severity::High, detail, remedy).at(file)])
 }
 
 fn unverified(tokenizer: &Tokenizer) -> Option<Finding> {

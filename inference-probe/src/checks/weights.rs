@@ -11,6 +11,7 @@ use verifier::ReadAt;
 use verifier::evidence::{Finding, Severity};
 use verifier::format::gguf::TensorInfo;
 
+use super::run::engine_refused;
 use super::{Passed, Progress, Stop};
 use crate::checkpoint::Checkpoint;
 use crate::engine::decoder::EngineError;
@@ -52,13 +53,8 @@ fn tensors<'a>(checkpoint: &'a Checkpoint<'_>) -> impl Iterator<Item = &'a Tenso
 fn check_one(checkpoint: &Checkpoint<'_>, threads: u32, progress: &(dyn Fn(u64) + Sync)) -> Result<Vec<Finding>, Stop> {
     let file = checkpoint.name.as_str();
     let tensors: Vec<&TensorInfo> = tensors(checkpoint).collect();
-    let contents = scan(&tensors, checkpoint, threads, progress).map_err(|error| match error {
-        EngineError::Io(error) => Stop::unreadable(file, &error),
-        other => Stop::inconclusive(
-            Finding::new("ENGINE_ERROR", Severity::Medium, other.to_string(), "Report the file to the maintainers.")
-                .at(file),
-        ),
-    })?;
+    let contents = scan(&tensors, checkpoint, threads, progress);
+    let contents = contents.map_err(|error| engine_refused(file, error))?;
     let seen = || tensors.iter().zip(&contents);
     let broken = seen().filter_map(|(tensor, content)| not_finite(tensor, *content));
     // What nothing is computed with may be empty.

@@ -5,13 +5,14 @@
 
 use std::sync::Arc;
 
-use candle_core::{D, Tensor};
+use candle_core::Tensor;
 use verifier::format::gguf::{Header, Value};
 
-use super::architecture::{Activation, RotaryPairs, TensorSpecification};
+use super::architecture::{Activation, Gate, RotaryPairs, TensorSpecification};
 use super::decoder::EngineError;
+use super::layers::{Network, Projection};
 use super::matrix::Matrix;
-use super::operations::{Attend, Normalize, activate, activate_gated, slopes};
+use super::operations::{Attend, Normalize, slopes};
 use super::rotary::Rotary;
 use super::weights::{Linear, Weights};
 use crate::checkpoint::Checkpoint;
@@ -199,18 +200,8 @@ struct Block {
     projection: Projection,
     output: Linear,
     attention_norm: Normalize,
-    gate: Option<Linear>,
-    up: Linear,
-    down: Linear,
-    /// Whether `up` holds the gate too, before its own rows.
-    fused_gate: bool,
-    activation: Activation,
+    network: Network,
     output_norm: Normalize,
-}
-
-enum Projection {
-    Separate([Linear; 3]),
-    Fused(Linear),
 }
 
 impl Encoder {
@@ -257,7 +248,8 @@ impl Encoder {
     }
 
     fn forward(&self, block: &Block, state: &Tensor) -> candle_core::Result<Tensor> {
-        let (mut query, mut key, value) = block.project(state)?;
+        let width = self.heads * self.head_length;
+        let (mut query, mut key, value) = block.projection.forward(state, width, width)?;
         if let Some(rotary) = &self.rotary {
             let angles = rotary.angles(0, state.dim(0)?);
             (query, key) = (angles.apply(&query)?, angles.apply(&key)?);
@@ -278,59 +270,25 @@ impl Encoder {
         };
         let attended = block.output.forward(&attend.apply(&query, &key, &value)?)?;
         let state = block.attention_norm.apply(&(state + attended)?)?;
-        block.output_norm.apply(&(&state + block.feed_forward(&state)?)?)
+        block.output_norm.apply(&(&state + block.network.forward(&state)?)?)
     }
 }
 
 impl Block {
     fn load(family: &Family, sizes: &Sizes, weights: &Weights<'_>, block: u64) -> Result<Self, EngineError> {
         let name = |part: &str| format!("blk.{block}.{part}");
-        let linear = |part: &str| weights.linear(&name(part));
-        let separate_gate = family.gated && weights.has(&name("ffn_gate.weight"));
-        let exact = sizes.exact_gelu && family.activation == Activation::Gelu;
+        let gate = match (family.gated, weights.has(&name("ffn_gate.weight"))) {
+            (false, _) => Gate::None,
+            (true, true) => Gate::Separate,
+            (true, false) => Gate::Fused,
+        };
         Ok(Self {
-            projection: if weights.has(&name("attn_qkv.weight")) {
-                Projection::Fused(linear("attn_qkv")?)
-            } else {
-                Projection::Separate([linear("attn_q")?, linear("attn_k")?, linear("attn_v")?])
-            },
-            output: linear("attn_output")?,
+            projection: Projection::load(weights, block)?,
+            output: weights.linear(&name("attn_output"))?,
             attention_norm: norm(weights, sizes, &name("attn_output_norm"))?,
-            gate: separate_gate.then(|| linear("ffn_gate")).transpose()?,
-            up: linear("ffn_up")?,
-            down: linear("ffn_down")?,
-            fused_gate: family.gated && !separate_gate,
-            activation: if exact { Activation::GeluExact } else { family.activation },
+            network: Network::load(weights, block, "", gate, family.activation.exact(sizes.exact_gelu))?,
             output_norm: norm(weights, sizes, &name("layer_output_norm"))?,
         })
-    }
-
-    fn project(&self, state: &Tensor) -> candle_core::Result<(Tensor, Tensor, Tensor)> {
-        match &self.projection {
-            Projection::Separate([query, key, value]) => {
-                Ok((query.forward(state)?, key.forward(state)?, value.forward(state)?))
-            }
-            Projection::Fused(all) => {
-                let all = all.forward(state)?;
-                let width = all.dim(D::Minus1)? / 3;
-                let part = |number| all.narrow(D::Minus1, number * width, width)?.contiguous();
-                Ok((part(0)?, part(1)?, part(2)?))
-            }
-        }
-    }
-
-    fn feed_forward(&self, state: &Tensor) -> candle_core::Result<Tensor> {
-        let up = self.up.forward(state)?;
-        let inner = match &self.gate {
-            Some(gate) => activate_gated(self.activation, &gate.forward(state)?, &up)?,
-            None if self.fused_gate => {
-                let half = up.dim(D::Minus1)? / 2;
-                let part = |start| up.narrow(D::Minus1, start, half)?.contiguous();
-                activate_gated(self.activation, &part(0)?, &part(half)?)?
-            }
-            None => activate(self.activation, &up)?,
-        };
-        self.down.forward(&inner)
     }
 }
 

@@ -11,6 +11,7 @@ pub(crate) mod decoder;
 pub(crate) mod encoder;
 pub(crate) mod generate;
 pub(crate) mod hyperparameters;
+mod layers;
 pub(crate) mod matrix;
 mod operations;
 mod rotary;

@@ -1,10 +1,11 @@
 //! The attention of one block.
 
-use candle_core::{D, Tensor};
+use candle_core::Tensor;
 
 use super::{Angles, EngineError, Plan, index, rows};
 use crate::engine::architecture::QueryKeyNorm;
 use crate::engine::hyperparameters::Hyperparameters;
+use crate::engine::layers::Projection;
 use crate::engine::operations::{Attend, Normalize, Temperature, slopes};
 use crate::engine::weights::Linear;
 
@@ -31,17 +32,6 @@ pub(super) struct Attention {
     slopes: Option<Vec<f32>>,
 }
 
-/// How a state becomes queries, keys and values.
-enum Projection {
-    Separate {
-        query: Linear,
-        key: Linear,
-        value: Linear,
-    },
-    /// One matrix with the rows of all three.
-    Fused(Linear),
-}
-
 /// Keys and values of one block, each `[capacity, key heads * length]`.
 #[derive(Default)]
 pub(super) struct KeyValues {
@@ -55,19 +45,13 @@ impl Attention {
         let part = |part: &str| format!("blk.{block}.{part}");
         let windowed = sizes.is_windowed(block);
         let window = sizes.window.as_ref().filter(|_| windowed).map(|window| index(window.length)).transpose()?;
-        let linear = |name: &str| weights.linear(&part(name));
-        let input = if weights.has(&part("attn_qkv.weight")) {
-            Projection::Fused(linear("attn_qkv")?)
-        } else {
-            Projection::Separate { query: linear("attn_q")?, key: linear("attn_k")?, value: linear("attn_v")? }
-        };
         #[expect(clippy::cast_possible_truncation, reason = "the engine computes in 32 bits")]
         let single = |number: f64| number as f32;
         Ok(Self {
-            input,
+            input: Projection::load(weights, block)?,
             query_norm: query_key_norm(plan, &part("attn_q_norm.weight"))?,
             key_norm: query_key_norm(plan, &part("attn_k_norm.weight"))?,
-            output: linear("attn_output")?,
+            output: weights.linear(&part("attn_output"))?,
             sinks: weights.find_floats(&part("attn_sinks.weight"))?,
             rotates: architecture.rotates(block, windowed, sizes.window.is_some()),
             causal: architecture.causal,
@@ -84,7 +68,8 @@ impl Attention {
     }
 
     pub(super) fn forward(&self, state: &Tensor, angles: &Angles, seen: &mut KeyValues) -> candle_core::Result<Tensor> {
-        let (query, key, value) = self.project(state)?;
+        let (query, key, value) =
+            self.input.forward(state, self.heads * self.head_length, self.key_value_heads * self.head_length)?;
         let (query, key, value) = match self.clamp {
             Some(bound) => (query.clamp(-bound, bound)?, key.clamp(-bound, bound)?, value.clamp(-bound, bound)?),
             None => (query, key, value),
@@ -105,20 +90,6 @@ impl Attention {
             causal: self.causal,
         };
         self.output.forward(&attend.apply(&query, &keys, &values)?)
-    }
-
-    fn project(&self, state: &Tensor) -> candle_core::Result<(Tensor, Tensor, Tensor)> {
-        match &self.input {
-            Projection::Separate { query, key, value } => {
-                Ok((query.forward(state)?, key.forward(state)?, value.forward(state)?))
-            }
-            Projection::Fused(all) => {
-                let all = all.forward(state)?;
-                let (queries, keys) = (self.heads * self.head_length, self.key_value_heads * self.head_length);
-                let part = |start, length| all.narrow(D::Minus1, start, length)?.contiguous();
-                Ok((part(0, queries)?, part(queries, keys)?, part(queries + keys, keys)?))
-            }
-        }
     }
 
     /// Normalizes and rotates queries or keys.

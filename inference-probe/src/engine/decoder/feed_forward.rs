@@ -1,10 +1,10 @@
 //! The layer after attention: one network, or a choice among many.
 
-use candle_core::{D, Device, Tensor};
+use candle_core::{Device, Tensor};
 
 use super::{EngineError, Plan, index};
 use crate::engine::architecture::{Activation, Gate, Routing, SharedExpert};
-use crate::engine::operations::{activate, activate_gated};
+use crate::engine::layers::Network;
 use crate::engine::weights::Linear;
 
 /// The least sum that shares are divided by, as in llama.cpp: the smallest normal half-precision number.
@@ -13,16 +13,6 @@ const LEAST_SUM: f32 = 6.103_515_6e-5;
 pub(super) enum FeedForward {
     Dense(Network),
     Experts(Experts),
-}
-
-/// A network of two or three matrices.
-pub(super) struct Network {
-    gate: Option<Linear>,
-    up: Linear,
-    down: Linear,
-    /// Whether `up` holds the gate too, before its own rows.
-    fused: bool,
-    activation: Activation,
 }
 
 /// Networks of which each token goes through a few.
@@ -38,20 +28,11 @@ pub(super) struct Experts {
 impl FeedForward {
     pub(super) fn load(plan: Plan<'_>, block: u64) -> Result<Self, EngineError> {
         let kind = plan.architecture.feed_forward;
-        let linear = |part: &str| plan.weights.linear(&format!("blk.{block}.{part}"));
         if plan.sizes.experts.is_some() {
             return Experts::load(plan, block).map(Self::Experts);
         }
-        Ok(Self::Dense(Network {
-            gate: (kind.gate == Gate::Separate).then(|| linear("ffn_gate")).transpose()?,
-            up: linear("ffn_up")?,
-            down: linear("ffn_down")?,
-            fused: kind.gate == Gate::Fused,
-            activation: match kind.activation {
-                Activation::Gelu if plan.sizes.exact_gelu => Activation::GeluExact,
-                other => other,
-            },
-        }))
+        let activation = kind.activation.exact(plan.sizes.exact_gelu);
+        Network::load(plan.weights, block, "", kind.gate, activation).map(Self::Dense)
     }
 
     pub(super) fn forward(&self, state: &Tensor) -> candle_core::Result<Tensor> {
@@ -59,22 +40,6 @@ impl FeedForward {
             Self::Dense(network) => network.forward(state),
             Self::Experts(experts) => experts.forward(state),
         }
-    }
-}
-
-impl Network {
-    fn forward(&self, state: &Tensor) -> candle_core::Result<Tensor> {
-        let up = self.up.forward(state)?;
-        let inner = match &self.gate {
-            Some(gate) => activate_gated(self.activation, &gate.forward(state)?, &up)?,
-            None if self.fused => {
-                let half = up.dim(D::Minus1)? / 2;
-                let part = |start| up.narrow(D::Minus1, start, half)?.contiguous();
-                activate_gated(self.activation, &part(0)?, &part(half)?)?
-            }
-            None => activate(self.activation, &up)?,
-        };
-        self.down.forward(&inner)
     }
 }
 
@@ -152,17 +117,12 @@ fn shared_expert(
     kind: SharedExpert,
     activation: Activation,
 ) -> Result<Shared, EngineError> {
-    let linear = |part: &str| plan.weights.linear(&format!("blk.{block}.{part}"));
     if plan.sizes.experts.is_none_or(|sizes| sizes.shared_feed_forward_length == 0) {
         return Ok(None);
     }
-    let network = Network {
-        gate: Some(linear("ffn_gate_shexp")?),
-        up: linear("ffn_up_shexp")?,
-        down: linear("ffn_down_shexp")?,
-        fused: false,
-        activation,
-    };
-    let gate = (kind == SharedExpert::Gated).then(|| linear("ffn_gate_inp_shexp")).transpose()?;
+    let network = Network::load(plan.weights, block, "_shexp", Gate::Separate, activation)?;
+    let gate = (kind == SharedExpert::Gated)
+        .then(|| plan.weights.linear(&format!("blk.{block}.ffn_gate_inp_shexp")))
+        .transpose()?;
     Ok(Some((network, gate)))
 }
